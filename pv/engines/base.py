@@ -1,0 +1,258 @@
+"""What an engine offers: the protocol between the monitor and a virtual processor.
+
+An engine only translates: native event to Exit, Reply to registers. Only the engine moves RIP.
+A difference between engines is a value offered here, never an `if` in a caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from pv.dispatch import DispatchTable
+from pv.exits import ExitView, StopWhy
+
+GENERAL_REGISTERS = (  # in the order of their encoding
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+    "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Host ns that exits of one kind took in the monitor. buckets[i] counts those in [2**(i/4), 2**((i+1)/4))."""
+
+    count: int
+    total_ns: int
+    min_ns: int
+    max_ns: int
+    buckets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedExit:
+    """One line of the flight record: registers as they were when the exit was taken."""
+
+    number: int
+    reason: int
+    key: int
+    rip: int
+    rflags: int
+    cpl: int
+    registers: tuple[int, ...]  # in the order of GENERAL_REGISTERS
+    code: bytes  # what stands at rip now, up to 15 bytes
+
+
+class VirtualCpu(Protocol):
+    """The privileged state that the guest believes in. The engine reads it when it delivers events.
+
+    interrupt_flag and iopl are RFLAGS.IF and IOPL as the guest sees them: its real IF stays 1.
+    Selectors of gdtr/idtr are (base, limit); ldtr and tr are (selector, base, limit).
+    syscall_* are the MSRs STAR, LSTAR, FMASK.
+    """
+
+    cr0: int
+    cr2: int
+    cr3: int
+    cr4: int
+    cr8: int
+    efer: int
+    interrupt_flag: bool
+    iopl: int
+    gdt_base: int
+    gdt_limit: int
+    idt_base: int
+    idt_limit: int
+    ldt_selector: int
+    tr_selector: int
+    tr_base: int
+    tr_limit: int
+    star: int
+    lstar: int
+    fmask: int
+    kernel_gs_base: int
+
+
+class Tables(Protocol):
+    """Page tables that the monitor owns (paravirt): roots are small integers, 0 the boot space.
+
+    flags are abi.MAP_FLAGS. Each raises GuestError: EINVAL for a bad root, alignment or address that is not
+    canonical or lies in the monitor's half, EFAULT for a gpa outside memory, ENOMEM when the pool is used up.
+    """
+
+    def create(self) -> int: ...
+    def destroy(self, root: int) -> None: ...
+    def activate(self, root: int) -> None: ...
+    @property
+    def active(self) -> int: ...
+    def map(self, root: int, gva: int, gpa: int, pages: int, flags: int) -> int: ...
+    def unmap(self, root: int, gva: int, pages: int) -> int: ...
+    def lookup(self, root: int, gva: int) -> tuple[int, int] | None: ...
+
+
+class Shadow(Protocol):
+    """Shadow page tables (trap): the processor's tables, filled from the guest's on demand."""
+
+    def load(self, cr3: int) -> None: ...
+    def invalidate(self, gva: int) -> None: ...
+    def flush(self) -> None: ...
+    def statistics(self) -> dict[str, int]: ...
+
+
+class Vcpu(Protocol):
+    """One virtual processor. General registers are properties of their name, 64-bit unsigned.
+
+    fs_base and gs_base are the live segment bases. rip and cpl are read-only: cpl is the processor's own (1 or 3).
+    """
+
+    rax: int
+    rcx: int
+    rdx: int
+    rbx: int
+    rsp: int
+    rbp: int
+    rsi: int
+    rdi: int
+    r8: int
+    r9: int
+    r10: int
+    r11: int
+    r12: int
+    r13: int
+    r14: int
+    r15: int
+    rflags: int  # as the guest sees it: IF and IOPL virtual
+    fs_base: int
+    gs_base: int
+    exit: ExitView
+    virtual: VirtualCpu
+    tables: Tables
+    shadow: Shadow
+
+    @property
+    def rip(self) -> int: ...
+    @property
+    def cpl(self) -> int: ...
+    def get(self, register: int) -> int:
+        """A general register by its encoding, 0-15."""
+        ...
+
+    def set(self, register: int, value: int) -> None: ...
+    def selector(self, segment: int) -> int:
+        """The visible selector of ES CS SS DS FS GS (0-5)."""
+        ...
+
+    def load_segment(self, segment: int, selector: int) -> None:
+        """Load ES SS DS FS GS from the guest's own GDT, as the processor would at the guest's privilege.
+
+        Raises GuestFault with the vector and error code that the guest must get.
+        """
+        ...
+
+    def far_transfer(self, selector: int, rip: int, rsp: int | None = None) -> None:
+        """Far JMP or RET within the guest's privilege, or RET outward. Raises GuestFault."""
+        ...
+
+    def interrupt_return(self) -> None:
+        """IRETQ: pop RIP CS RFLAGS RSP SS from the guest's stack. Raises GuestFault."""
+        ...
+
+    def system_return(self, operand_bits: int) -> None:
+        """SYSRET to CPL 3 by STAR. Raises GuestFault."""
+        ...
+
+    def swap_gs(self) -> None: ...
+    def read_linear(self, gva: int, size_bytes: int, *, write: bool = False) -> bytes:
+        """Copy guest memory by linear address, at the guest's privilege. Raises GuestFault (#PF, #GP)."""
+        ...
+
+    def write_linear(self, gva: int, data: bytes) -> None: ...
+    def cpuid(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
+        """EAX EBX ECX EDX of the processor beneath, without what the monitor hides."""
+        ...
+
+    def set_task_switched(self, on: bool) -> None:
+        """Make FPU use raise #NM, or not (CR0.TS)."""
+        ...
+
+    def write_code(self, gpa: int, data: bytes) -> None:
+        """Write guest memory that may hold translated code."""
+        ...
+
+    def bind(self, table: DispatchTable) -> None: ...
+    def inject(self, vector: int, error_code: int | None = None) -> None: ...
+    def set_interrupt_source(self, acknowledge: Callable[[], int]) -> None:
+        """Who names the vector when an interrupt can be taken: acknowledge() -> vector, or -1 for none."""
+        ...
+
+    def request_interrupt(self) -> None:
+        """An interrupt is pending: acknowledge() will be asked at the first moment the guest can take one."""
+        ...
+
+    def set_trap(self, vector: int, rip: int, flags: int) -> None:
+        """One entry of the paravirtual trap table; rip 0 removes it."""
+        ...
+
+    def set_kernel_stack(self, rsp: int) -> None: ...
+    def set_syscall_entry(self, rip: int) -> None: ...
+    def call(self, number: int, arguments: tuple[int, ...]) -> int:
+        """Make one hypercall from inside another (multicall): same table, same checks, counted in calls()."""
+        ...
+
+    # time: a virtual clock that each exit and each skipped idle stretch moves on, never the host's
+    @property
+    def now_ns(self) -> int: ...
+    def set_deadline(self, deadline_ns: int) -> None:
+        """When the timer source is next to be called; -1 for never."""
+        ...
+
+    def set_timer_source(self, on_deadline: Callable[[], None]) -> None: ...
+    def set_clock_page(self, gpa: int) -> None:
+        """Keep abi's clock_page up to date at `gpa` on every exit; -1 for none. Raises GuestError(EFAULT)."""
+        ...
+
+    def set_event_page(self, gpa: int, upcall_rip: int) -> None:
+        """Take the guest's interrupt flag and leave CR2 in abi's event_page at `gpa` (paravirt)."""
+        ...
+
+    # what is counted: always on, except the histograms
+    def counters(self) -> dict[tuple[int, int], int]:
+        """Exits by (reason, key)."""
+        ...
+
+    def calls(self) -> dict[int, int]:
+        """Hypercalls by number, those inside a multicall included."""
+        ...
+
+    def events(self) -> dict[str, int]:
+        """What the processor would do by itself and what the monitor did unseen: deliveries, shadow fills ..."""
+        ...
+
+    def time_exits(self, on: bool) -> None: ...
+    def latencies(self) -> dict[tuple[int, int], Latency]: ...
+    def flight_record(self) -> list[RecordedExit]:
+        """The last 64 exits, oldest first."""
+        ...
+
+    def run(self, max_exits: int, timeout_ns: int) -> tuple[StopWhy, int, str]:
+        """Run until something ends it: why, exit status, and one line of detail. 0 means no limit for either.
+
+        A handler's exception leaves here with its own traceback; the guest can be run again.
+        """
+        ...
+
+    def stop(self, status: int) -> None:
+        """Ask a running guest to stop, from any thread: run() returns STOPPED."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class GuestFault(Exception):
+    """An exception that belongs to the guest: the engine injects it where the handler was answering."""
+
+    def __init__(self, vector: int, error_code: int | None = None) -> None:
+        super().__init__(f"vector {vector}")
+        self.vector = vector
+        self.error_code = error_code

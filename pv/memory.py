@@ -1,0 +1,69 @@
+"""Guest-physical memory: one anonymous mapping that the machine owns and the engine shares by pointer.
+
+The one class that follows a guest address. Every access checks bounds and overflow and copies; what a
+caller then validates is the copy, which the guest cannot change.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from errno import EFAULT
+from typing import Final
+
+from pv.exits import GuestError
+
+PAGE_SIZE: Final = 4096
+MAX_MEMORY_BYTES: Final = 1 << 36  # the monitor's own pages start here, where no guest entry points
+UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes in a size such as 16MiB, 512K or 4096. Raises ValueError with what is accepted."""
+    if isinstance(text, int):
+        return text
+    match = re.fullmatch(r"\s*(\d+)\s*([KMG]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    if not match:
+        raise ValueError(f"size {text!r} is not a number with an optional K, M or G (such as 16MiB)")
+    return int(match[1]) * UNITS[match[2].upper()]
+
+
+class GuestMemory:
+    """`size_bytes` of zeroed guest-physical memory at gpa 0, rounded up to a page.
+
+    Raises GuestError(EFAULT) on any access that does not lie wholly inside.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        if not PAGE_SIZE * 256 <= size_bytes <= MAX_MEMORY_BYTES:
+            raise ValueError(f"memory of {size_bytes} bytes is not between 1MiB and 64GiB")
+        self.size_bytes: Final = -(-size_bytes // PAGE_SIZE) * PAGE_SIZE
+        self._map = mmap.mmap(-1, self.size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.view: Final = memoryview(self._map)
+
+    def _check(self, gpa: int, size_bytes: int) -> None:
+        if gpa < 0 or size_bytes < 0 or gpa + size_bytes > self.size_bytes:
+            raise GuestError(EFAULT, f"gpa {gpa:#x}+{size_bytes:#x} is outside guest memory")
+
+    def read(self, gpa: int, size_bytes: int) -> bytes:
+        """A copy of `size_bytes` at `gpa`."""
+        self._check(gpa, size_bytes)
+        return bytes(self.view[gpa : gpa + size_bytes])
+
+    def write(self, gpa: int, data: bytes | bytearray | memoryview) -> None:
+        """Copy `data` to `gpa`. Code the engine has translated there is not noticed: see Machine.patch."""
+        self._check(gpa, len(data))
+        self.view[gpa : gpa + len(data)] = data
+
+    def read_uint(self, gpa: int, size_bytes: int) -> int:
+        """The little-endian unsigned integer of `size_bytes` at `gpa`."""
+        return int.from_bytes(self.read(gpa, size_bytes), "little")
+
+    def write_uint(self, gpa: int, size_bytes: int, value: int) -> None:
+        """Write `value` as a little-endian unsigned integer of `size_bytes` at `gpa`."""
+        self.write(gpa, value.to_bytes(size_bytes, "little"))
+
+    def close(self) -> None:
+        """Give the mapping back. The engine that shares it must be closed before."""
+        self.view.release()
+        self._map.close()
