@@ -1,0 +1,51 @@
+"""pvkit's virtual machine monitor. `from pv import Machine` is where its users start.
+
+Names are imported when first asked for, so that `pv.exits` and its like stay as light as they are.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pv.console import Console
+    from pv.exits import GuestError, Reason, StopWhy
+    from pv.loaders import LoadError
+    from pv.machine import Machine
+    from pv.outcome import Outcome, format_record
+    from pv.plugin import PluginError
+
+__all__ = [
+    "Console",
+    "GuestError",
+    "LoadError",
+    "Machine",
+    "Outcome",
+    "PluginError",
+    "Reason",
+    "StopWhy",
+    "format_record",
+]
+
+HOMES: Final = {
+    "Console": "pv.console",
+    "GuestError": "pv.exits",
+    "LoadError": "pv.loaders",
+    "Machine": "pv.machine",
+    "Outcome": "pv.outcome",
+    "PluginError": "pv.plugin",
+    "Reason": "pv.exits",
+    "StopWhy": "pv.exits",
+    "format_record": "pv.outcome",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'pv' has no attribute {name!r}")
+    value = getattr(import_module(HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *HOMES})

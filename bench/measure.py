@@ -1,0 +1,81 @@
+"""How a row is timed: rounds of one guest run each, in fresh machines, under pytest-benchmark."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from bench.headline import REFERENCE, Measured
+from bench.plugin import PLUGIN
+from bench.reference import Reference
+from pv.exits import StopWhy
+from pv.machine import Machine
+from pv.outcome import Outcome
+
+ROUNDS: Final = 5
+WARMUP_ROUNDS: Final = 1
+MEMORY: Final = "16MiB"
+TIMEOUT_S: Final = 100.0
+
+
+class FreshMachines:
+    """Makes a machine before each round and closes it after, so that neither is in the time."""
+
+    def __init__(self, image: bytes, technique: str) -> None:
+        self.image = image
+        self.technique = technique
+        self.machine: Machine | None = None
+        self.outcome: Outcome | None = None
+
+    def prepare(self) -> tuple[tuple[Machine], dict[str, Any]]:
+        """pytest-benchmark's setup: the arguments of one round."""
+        self.close()
+        self.machine = Machine(memory=MEMORY, technique=self.technique, hypercalls=[PLUGIN])
+        self.machine.load(self.image)
+        return (self.machine,), {}
+
+    def run(self, machine: Machine) -> None:
+        """One round."""
+        self.outcome = machine.run(timeout=TIMEOUT_S)
+
+    def close(self) -> None:
+        if self.machine is not None:
+            self.machine.close()
+            self.machine = None
+
+
+def measure_guest(benchmark: Any, image: bytes, *, group: str, technique: str, operations: int) -> Outcome:
+    """Time a guest and note its exits; the outcome of the last round. `operations`: what the time is divided by."""
+    machines = FreshMachines(image, technique)
+    try:
+        benchmark.group = group
+        benchmark.pedantic(
+            machines.run, setup=machines.prepare, rounds=ROUNDS, iterations=1, warmup_rounds=WARMUP_ROUNDS
+        )
+    finally:
+        machines.close()
+    outcome = machines.outcome
+    assert outcome is not None
+    assert (outcome.why, outcome.status) == (StopWhy.EXITED, 0), outcome.summary
+    note(benchmark, technique, operations, outcome.exits.total)
+    benchmark.extra_info["exits_by_reason"] = dict(outcome.exits)
+    return outcome
+
+
+def measure_reference(benchmark: Any, reference: Reference) -> None:
+    """Time the same exit on Unicorn's binding."""
+    benchmark.group = reference.twin
+    run, turns = reference.make().run, reference.iterations
+    benchmark.pedantic(run, args=(turns,), rounds=ROUNDS, iterations=1, warmup_rounds=WARMUP_ROUNDS)
+    note(benchmark, REFERENCE, turns, turns * reference.exits)
+
+
+def note(benchmark: Any, technique: str, operations: int, exits: int) -> None:
+    """Put what the headline table needs beside the times."""
+    benchmark.extra_info.update(technique=technique, operations=operations, exits=exits)
+    if benchmark.stats is not None:  # None under --benchmark-disable
+        ns = benchmark.stats.stats.median * 1e9 / operations
+        benchmark.extra_info["ns_per_operation"] = ns
+        MEASURED.append(Measured(benchmark.group, technique, exits / operations, ns))
+
+
+MEASURED: Final[list[Measured]] = []  # what this run of pytest has measured, for its closing table

@@ -1,0 +1,147 @@
+"""Which kinds of exit are measured: a row each, and the guest code that makes it.
+
+A guest sets up, runs its body `turns` times and ends. Rows of one `kind` are each other's twins: the paravirtual
+way and the unmodified way to the same end, and in bench.reference the same exit on Unicorn's own binding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from bench.reference import ARGUMENT_SETUP, COMPUTE
+from guest_sdk import Guest, abi
+
+SPACE: Final = 0x90000  # 64 KiB of plain memory, above the boot stack and below the guest: the rows' data
+UNMAPPED: Final = 0x4000_0000  # beyond the guest's memory, in no page table
+NULL_CALL: Final = 0x8F01
+BUFFER_CALL: Final = 0x8F02
+PORT: Final = 0x8F0
+EFER_MSR: Final = 0xC0000080
+BATCH: Final = 64
+ENTRY: Final = abi.STRUCT_BY_NAME["multicall_entry"]
+TRAP_ENTRY: Final = abi.STRUCT_BY_NAME["trap_entry"]
+ENABLED: Final = SPACE + abi.STRUCT_BY_NAME["event_page"].offset("enabled")
+TURN: Final = "again"
+
+
+def call(name: str) -> str:
+    """The hypercall of that name; its arguments stand in their registers."""
+    return f"mov eax, {abi.BY_NAME[name].number:#x}; vmcall"
+
+
+ENDS: Final = {
+    "paravirt": f"xor edi, edi; {call('exit')}",
+    "trap": f"mov edx, {abi.DEBUG_EXIT_PORT:#x}; xor eax, eax; out dx, al",
+}
+
+FILL_BATCH: Final = f"""
+    mov rdi, {SPACE}
+    mov ecx, {BATCH}
+fill:
+    mov qword ptr [rdi], {NULL_CALL:#x}
+    add rdi, {ENTRY.size_bytes}
+    dec ecx
+    jnz fill
+    mov rdi, {SPACE}
+    mov esi, {BATCH}
+"""
+
+# A handler that steps over the two bytes of `mov al, [rbx]`; the error code lies on top of its frame.
+STEP_OVER: Final = "add qword ptr [rsp + 8], 2; add rsp, 8"
+FAULT_BODY: Final = "mov al, byte ptr [rbx]"
+PARAVIRT_FAULT: Final = f"""
+    lea rax, [rip + handler]
+    mov rdi, {SPACE}
+    mov dword ptr [rdi + {TRAP_ENTRY.offset("vector")}], 14
+    mov dword ptr [rdi + {TRAP_ENTRY.offset("flags")}], 0
+    mov qword ptr [rdi + {TRAP_ENTRY.offset("rip")}], rax
+    mov esi, 1
+    {call("set_trap_table")}
+    mov rbx, {UNMAPPED}
+    jmp begin
+handler:
+    {STEP_OVER}
+    {call("return_from_event")}
+begin:
+"""
+# An interrupt gate (SDM vol. 3, 6.14.1) for vector 14 in an IDT at SPACE; LIDT's operand behind it.
+TRAP_FAULT: Final = f"""
+    lea rax, [rip + handler]
+    mov rbx, {SPACE + 14 * 16}
+    mov word ptr [rbx], ax
+    mov word ptr [rbx + 2], 8
+    mov word ptr [rbx + 4], 0x8e00
+    shr rax, 16
+    mov word ptr [rbx + 6], ax
+    mov qword ptr [rbx + 8], 0
+    mov rbx, {SPACE + 0x1000}
+    mov word ptr [rbx], 0xfff
+    mov rax, {SPACE}
+    mov qword ptr [rbx + 2], rax
+    lidt [rbx]
+    mov rbx, {UNMAPPED}
+    jmp begin
+handler:
+    {STEP_OVER}
+    iretq
+begin:
+"""
+EVENT_PAGE: Final = f"mov rdi, {SPACE}; xor esi, esi; {call('event_page')}; mov rbx, {ENABLED}"
+MAP_ARGUMENTS: Final = f"mov rdi, {SPACE}; mov rsi, {SPACE}; mov edx, 1; mov r10d, 3"  # present, writable
+
+
+@dataclass(frozen=True, slots=True)
+class ExitRow:
+    """One row. exits: of one turn. operations: units of work in one turn, what a time is divided by."""
+
+    kind: str
+    technique: str
+    body: str
+    setup: str = ""
+    turns: int = 200_000
+    exits: int = 1
+    operations: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.technique}".replace(" ", "-")
+
+    def build(self) -> bytes:
+        """The guest, as an ELF."""
+        guest = Guest(f"bench-{self.name}", paravirt=self.technique == "paravirt")
+        loop = f"mov rbp, {self.turns}\n{TURN}:\n{self.body}\ndec rbp\njnz {TURN}\n{ENDS[self.technique]}"
+        guest.asm(f"{self.setup}\n{loop}".replace(";", "\n"))  # the builder takes one instruction a line
+        return guest.build()
+
+
+BUFFER: Final = f"mov rdi, {SPACE}; mov esi, 64"
+PORT_SETUP: Final = f"mov edx, {PORT}; mov eax, 0x41"
+CPUID: Final = "mov eax, 1; xor ecx, ecx; cpuid"
+COMPUTE_SETUP: Final = f"mov rbx, {SPACE}; mov eax, 1"
+
+ROWS: Final = (
+    ExitRow("hypercall", "paravirt", f"mov eax, {NULL_CALL:#x}; vmcall", ARGUMENT_SETUP),
+    ExitRow("hypercall with 64 bytes", "paravirt", f"mov eax, {BUFFER_CALL:#x}; vmcall", BUFFER),
+    ExitRow("multicall of 64", "paravirt", call("multicall"), FILL_BATCH, turns=5_000, operations=BATCH),
+    ExitRow("port out", "paravirt", "out dx, al", PORT_SETUP),
+    ExitRow("port out", "trap", "out dx, al", PORT_SETUP),
+    ExitRow("port in", "paravirt", "in al, dx", PORT_SETUP),
+    ExitRow("port in", "trap", "in al, dx", PORT_SETUP),
+    ExitRow("cpuid", "paravirt", CPUID),
+    ExitRow("cpuid", "trap", CPUID),
+    ExitRow("rdmsr", "paravirt", "rdmsr", f"mov ecx, {abi.HYPERCALL_PAGE_MSR:#x}"),
+    ExitRow("rdmsr", "trap", "rdmsr", f"mov ecx, {EFER_MSR:#x}"),
+    ExitRow("mov cr3", "paravirt", f"xor edi, edi; {call('space_switch')}"),
+    ExitRow("mov cr3", "trap", "mov cr3, rbx", "mov rbx, cr3"),
+    ExitRow("cli", "paravirt", "mov byte ptr [rbx], 0", EVENT_PAGE, exits=0),
+    ExitRow("cli", "trap", "cli"),
+    ExitRow("cli sti", "paravirt", "mov byte ptr [rbx], 0; mov byte ptr [rbx], 1", EVENT_PAGE, exits=0),
+    ExitRow("cli sti", "trap", "cli; sti", exits=2),
+    ExitRow("invlpg", "paravirt", call("map"), MAP_ARGUMENTS),  # mapping anew is how a PV guest drops a translation
+    ExitRow("invlpg", "trap", "invlpg [rbx]", f"mov rbx, {SPACE}"),
+    ExitRow("page fault", "paravirt", FAULT_BODY, PARAVIRT_FAULT, turns=100_000, exits=2),
+    ExitRow("page fault", "trap", FAULT_BODY, TRAP_FAULT, turns=100_000, exits=2),
+    ExitRow("compute", "paravirt", COMPUTE, COMPUTE_SETUP, turns=5_000_000, exits=0),
+    ExitRow("compute", "trap", COMPUTE, COMPUTE_SETUP, turns=5_000_000, exits=0),
+)

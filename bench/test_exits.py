@@ -1,0 +1,27 @@
+"""What one exit of each kind costs, beside its twin and beside the same exit on Unicorn's own binding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.measure import measure_guest, measure_reference
+from bench.reference import REFERENCES, Reference
+from bench.rows import ROWS, ExitRow
+
+ENDING_EXITS = 4  # what setting up and ending a guest may take, beside its turns
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_exit(benchmark: Any, row: ExitRow) -> None:
+    outcome = measure_guest(
+        benchmark, row.build(), group=row.kind, technique=row.technique, operations=row.turns * row.operations
+    )
+    assert 0 <= outcome.exits.total - row.turns * row.exits <= ENDING_EXITS
+
+
+@pytest.mark.parametrize("reference", REFERENCES, ids=lambda reference: reference.twin.replace(" ", "-"))
+def test_binding(benchmark: Any, reference: Reference) -> None:
+    measure_reference(benchmark, reference)
+    assert benchmark.extra_info["operations"] == reference.iterations

@@ -1,0 +1,30 @@
+"""What a handler may ask of the machine that it answers for. pv.machine.Machine has this shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from pv.engines.base import Vcpu
+from pv.memory import GuestMemory
+
+
+class ConsoleView(Protocol):
+    """Where a guest's text goes."""
+
+    def write(self, text: str | bytes, /) -> int: ...
+
+
+class MachineView(Protocol):
+    """A machine as handlers see it. state: what each plugin keeps for this machine, by plugin name."""
+
+    @property
+    def memory(self) -> GuestMemory: ...
+    @property
+    def vcpu(self) -> Vcpu: ...
+    @property
+    def console(self) -> ConsoleView: ...
+    @property
+    def state(self) -> dict[str, Any]: ...
+    @property
+    def call_numbers(self) -> Mapping[str, int]: ...

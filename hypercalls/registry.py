@@ -1,0 +1,93 @@
+"""Which hypercalls there are: a table of all calls of some plugins, by number and by name.
+
+For people and for generated headers: a machine needs none of it. Two parties that claim one number or one
+name are refused here, as they are when a machine is put together.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from hypercalls.call import Hypercall
+from hypercalls.plugin import Plugin
+from pv.dispatch import Collision
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A hypercall and who brought it."""
+
+    call: Hypercall
+    owner: str
+
+    def prototype(self) -> str:
+        """The call as a line: name(argument: u64, ...)."""
+        return f"{self.call.name}({', '.join(f'{name}: u{bits}' for name, bits in self.call.arguments)})"
+
+    def text(self) -> str:
+        """All that is known of the call, in a few lines."""
+        call = self.call
+        lines = [f"{call.number:#06x}  {self.prototype()}"]
+        if call.doc:
+            lines += ["", textwrap.indent(call.doc, "  ")]
+        lines.append("")
+        for parameter in call.signature.parameters:
+            registers = ", ".join(name for name, _ in parameter.registers)
+            lines.append(f"  {registers}: {parameter.type.describe()}")
+        lines += [
+            f"  result: {call.result or 'an integer, or a negated errno'}",
+            f"  owner: {self.owner}",
+            f"  from CPL 3: {'allowed' if call.user_allowed else 'refused with -EPERM'}",
+            f"  in a multicall: {'allowed' if call.batchable else 'refused with -EINVAL'}",
+        ]
+        return "\n".join(lines)
+
+
+class Registry:
+    """The calls of `sources`, in the order of their numbers."""
+
+    def __init__(self, sources: Iterable[Plugin | Hypercall] = ()) -> None:
+        """Raises Collision, naming both parties, where two claim one number or one name."""
+        self.by_number: dict[int, Listed] = {}
+        self.by_name: dict[str, Listed] = {}
+        for source in sources:
+            self.add(source)
+
+    def add(self, source: Plugin | Hypercall) -> None:
+        """Register every call of `source`."""
+        if isinstance(source, Hypercall):
+            self._add(Listed(source, source.owner))
+            return
+        for call in source.calls:
+            self._add(Listed(call, source.name))
+
+    def _add(self, listed: Listed) -> None:
+        call = listed.call
+        if other := self.by_number.get(call.number):
+            raise Collision(
+                f"hypercall number {call.number:#x} is claimed by {other.owner} ({other.call.name}) "
+                f"and by {listed.owner} ({call.name})"
+            )
+        if other := self.by_name.get(call.name):
+            raise Collision(
+                f"hypercall name {call.name!r} is claimed by {other.owner} ({other.call.number:#x}) "
+                f"and by {listed.owner} ({call.number:#x})"
+            )
+        self.by_number[call.number] = self.by_name[call.name] = listed
+
+    def find(self, name: str) -> Listed:
+        """The call of that name. Raises KeyError with one line that names the nearest."""
+        if name in self.by_name:
+            return self.by_name[name]
+        near = get_close_matches(name, self.by_name, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else "; `pvkit hypercalls list` shows all"
+        raise KeyError(f"no hypercall is named {name!r}{hint}")
+
+    def __iter__(self) -> Iterator[Listed]:
+        return iter(self.by_number[number] for number in sorted(self.by_number))
+
+    def __len__(self) -> int:
+        return len(self.by_number)

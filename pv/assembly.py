@@ -1,0 +1,112 @@
+"""How the rows of a technique, its devices, plugins and single hypercalls become one machine's table.
+
+Whoever brings rows is a party, named in every message: two that claim one number, key or name are both told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from pv.dispatch import Collision, DispatchTable, Row, overlaps
+from pv.exits import Reason
+from pv.plugin import LoadedPlugin, load_plugins
+from pv.techniques import Technique
+
+Party = tuple[str, Iterable[Row]]
+"""Who brings rows, in words, and the rows."""
+
+
+def find_members(
+    technique: Technique, hypercalls: Iterable[Any], *, plugins: bool, disabled: Collection[str], strict: bool
+) -> tuple[list[LoadedPlugin], list[str]]:
+    """The installed plugins and what was handed over, and a line for each plugin left out.
+
+    None where the technique takes no hypercalls. Raises ValueError where some are handed over all the same,
+    TypeError for one that has no name and rows(), Collision where two plugins have one name, and what load_plugins
+    raises.
+    """
+    given = list(hypercalls)
+    for one in given:
+        if not (hasattr(one, "name") and hasattr(one, "rows")):
+            raise TypeError(f"hypercalls=: {one!r} is no hypercall; decorate it with @hypercall(number, name)")
+    if not technique.takes_hypercalls:
+        if given:
+            raise ValueError(f"technique {technique.name!r} takes no hypercalls; leave out hypercalls=")
+        return [], []
+    members = [LoadedPlugin(one.name, one, f"{one.name}, given as hypercalls=") for one in given]
+    reports: list[str] = []
+    if plugins:
+        loaded = load_plugins(disabled, strict)
+        members = [*loaded.plugins, *members]
+        reports += loaded.reports
+    _check_names(members)
+    return members, reports
+
+
+def _check_names(members: Iterable[LoadedPlugin]) -> None:
+    """Raises Collision where two plugins would keep their state under one name."""
+    sources: dict[str, str] = {}
+    for member in members:
+        if not hasattr(member.plugin, "set_up"):
+            continue
+        name = member.plugin.name
+        if name in sources:
+            raise Collision(f"plugin name {name!r} is claimed by {sources[name]} and by {member.source}")
+        sources[name] = member.source
+
+
+def build_table(
+    parties: Iterable[Party], *wrappers: Callable[[list[Row]], list[Row]]
+) -> tuple[DispatchTable, dict[str, int]]:
+    """The table of all parties' rows, each of `wrappers` applied to them in turn, and the calls' numbers by name.
+
+    A wrapper gives as many rows as it takes, in their order. Raises Collision, naming both parties.
+    """
+    sources: list[str] = []
+    rows: list[Row] = []
+    for party, its_rows in parties:
+        for row in its_rows:
+            rows.append(row)
+            sources.append(party)
+    numbers = _name_calls(rows, sources)
+    for wrap in wrappers:
+        rows = wrap(rows)
+    table = DispatchTable()
+    for index, row in enumerate(rows):
+        try:
+            table.add(row)
+        except Collision as error:
+            other = next(i for i in range(index) if rows[i].reason is row.reason and overlaps(rows[i], row))
+            raise Collision(f"{error} [{sources[other]} | {sources[index]}]; disable one of them") from None
+    return table, numbers
+
+
+def _name_calls(rows: Iterable[Row], sources: list[str]) -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    parties: dict[str, str] = {}
+    for row, party in zip(rows, sources, strict=True):
+        if row.reason is not Reason.VMCALL or not row.name:
+            continue
+        if row.name in numbers:
+            raise Collision(
+                f"hypercall name {row.name!r} is claimed by {parties[row.name]} ({numbers[row.name]:#x}) "
+                f"and by {party} ({row.first:#x}); disable one of them"
+            )
+        numbers[row.name], parties[row.name] = row.first, party
+    return numbers
+
+
+def check_options(options: Mapping[str, Any], known: Iterable[str], plugins: Iterable[str]) -> None:
+    """Raises ValueError for an option that is neither one of `known` nor `PLUGIN.NAME` of a plugin that is there."""
+    known, plugins = sorted(known), sorted(plugins)
+    for name in options:
+        prefix, dot, _ = name.partition(".")
+        if name not in known and not (dot and prefix in plugins):
+            raise ValueError(
+                f"option {name!r} is not known: {', '.join(known)}, or PLUGIN.NAME with PLUGIN of "
+                f"{', '.join(plugins) or 'none'}"
+            )
+        value = options[name]
+        if name in known and (isinstance(value, bool) or not isinstance(value, int) or value <= 0):
+            raise ValueError(f"option {name}={value!r} is not a whole number above 0")

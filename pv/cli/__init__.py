@@ -1,0 +1,77 @@
+"""The command `pvkit`: one file a command, and one line for every mistake a person makes.
+
+Exit codes: 0 well; 2 usage or bad input; compare: 1 where results differ or a guest failed; run: the guest's own
+status, 124 where the time or exit budget was used up, 125 where the machine stopped for another reason; doctor: 1
+where the engine cannot run; 130 interrupted.
+The outermost layer: it may import hypercalls, the workloads and bench, and nothing imports it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from pv.cli import compare, doctor, hypercalls, run
+from pv.cli.complaint import EXPECTED, USAGE_STATUS
+
+INTERRUPTED_STATUS = 130
+
+app = typer.Typer(
+    name="pvkit",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(compare.compare)
+app.command()(run.run)
+app.add_typer(hypercalls.hypercalls, name="hypercalls")
+app.command()(doctor.doctor)
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and leave, where it was asked for."""
+    if asked:
+        try:
+            print(f"pvkit {version('pvkit')}")
+        except PackageNotFoundError:  # run from a tree that is not installed
+            print("pvkit (not installed)")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Run x86-64 guests under each technique of virtualization, and count what every exit costs."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(USAGE_STATUS)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code. A person's mistake is one line on stderr, never a traceback."""
+    try:
+        status = app(args=None if arguments is None else list(arguments), prog_name="pvkit", standalone_mode=False)
+    except typer.TyperException as mistake:
+        return complain(mistake.format_message())
+    except EXPECTED as mistake:
+        return complain(str(mistake))
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED_STATUS
+    except BrokenPipeError:  # the reader of our output went away; nothing is left to say
+        sys.stderr.close()
+        return INTERRUPTED_STATUS
+    return status if isinstance(status, int) else 0
+
+
+def complain(message: str) -> int:
+    """One line on stderr, and the exit code of a usage error."""
+    print(f"pvkit: {' '.join(message.split())}", file=sys.stderr)
+    return USAGE_STATUS

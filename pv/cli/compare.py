@@ -1,0 +1,76 @@
+"""`pvkit compare`: every workload under each technique, counted, timed, and shown side by side."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+import bench.compare as harness
+from pv.cli.complaint import Complaint
+from pv.report.comparison import WELL, ComparisonRow, as_json, comparison_table
+
+PIPE_COLUMNS = 132  # the table's width where no terminal says another
+
+
+def compare(
+    workloads: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORKLOAD]...", help=f"Of {', '.join(harness.WORKLOADS)}; default all."),
+    ] = None,
+    technique: Annotated[
+        list[str] | None, typer.Option(help=f"Of {', '.join(harness.PACKAGES)}; may be given again; default all.")
+    ] = None,
+    scale: Annotated[float, typer.Option(help="Multiply each workload's number of operations.")] = 1.0,
+    repeat: Annotated[int, typer.Option(help="Runs of each, of which the median time counts.")] = 3,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the rows to FILE; - is stdout.")
+    ] = None,
+) -> None:
+    """Run workloads under each technique and compare exits, time and results."""
+    if not scale > 0 or scale == float("inf"):
+        raise Complaint(f"--scale {scale:g} is not a number above 0")
+    if repeat < 1:
+        raise Complaint(f"--repeat {repeat} is less than 1")
+    names = harness.check_names("workload", workloads or (), harness.WORKLOADS)
+    techniques = harness.check_names("technique", technique or (), tuple(harness.PACKAGES))
+    rows = measure(names, techniques, scale, repeat)
+    if str(json_file) == "-":
+        print(json.dumps(as_json(rows), indent=1))
+    else:
+        stdout = Console(soft_wrap=False)
+        stdout.width = stdout.width if stdout.is_terminal else PIPE_COLUMNS
+        stdout.print(comparison_table(rows))
+        if json_file is not None:
+            write_json(json_file, rows)
+    if not all(row.ended == WELL and row.agrees is not False for row in rows):
+        raise typer.Exit(1)
+
+
+def measure(names: tuple[str, ...], techniques: tuple[str, ...], scale: float, repeat: int) -> list[ComparisonRow]:
+    """Run the comparison under a progress bar, which shows itself on a terminal's stderr only."""
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    stderr = Console(stderr=True)
+    with Progress(*columns, console=stderr, transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("", total=len(names) * len(techniques) * repeat)
+        started = 0
+
+        def show(workload: str, technique: str) -> None:
+            nonlocal started
+            progress.update(task, description=f"{workload} · {technique}", completed=started)
+            started += 1
+
+        return harness.compare(names, techniques, scale=scale, repeat=repeat, on_run=show)
+
+
+def write_json(file: Path, rows: list[ComparisonRow]) -> None:
+    """Write the rows as JSON. Raises Complaint where the file cannot be written."""
+    try:
+        file.write_text(json.dumps(as_json(rows), indent=1) + "\n", encoding="utf-8")
+    except OSError as refused:
+        raise Complaint(f"cannot write {file}: {refused.strerror}") from refused

@@ -1,0 +1,19 @@
+"""Which exceptions are a person's mistake: they become one line on stderr and exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bench.compare import UnknownName
+from pv.dispatch import Collision
+from pv.loaders import LoadError
+from pv.plugin import PluginError
+
+USAGE_STATUS: Final = 2
+
+
+class Complaint(Exception):
+    """Bad input that the command line itself found: what, where, and how to mend it."""
+
+
+EXPECTED: Final[tuple[type[Exception], ...]] = (Complaint, UnknownName, LoadError, PluginError, Collision)

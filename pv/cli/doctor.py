@@ -1,0 +1,104 @@
+"""`pvkit doctor`: what this machine can do, and how to mend what it cannot."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from pv.plugin import GROUP, PluginError, load_plugins
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line. needed: without it the engine cannot run. mend: what to do where it is missing."""
+
+    what: str
+    ok: bool
+    detail: str
+    mend: str = ""
+    needed: bool = False
+
+
+def doctor() -> None:
+    """Show what this machine can do, and how to mend what it cannot."""
+    findings = [finding for check in CHECKS for finding in check()]
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        print(f"{'ok     ' if finding.ok else 'missing'}  {finding.what:<{width}}  {finding.detail}")
+        if not finding.ok and finding.mend:
+            print(f"{'':9}{'':{width}}  to mend: {finding.mend}")
+    if any(finding.needed and not finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def python() -> Iterator[Finding]:
+    """The interpreter, and its headers, which the native core's build needs."""
+    found = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("Python", sys.version_info >= (3, 11), found, "install Python 3.11 or later", needed=True)
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    yield Finding("Python headers", header.exists(), str(header), "apt-get install python3-dev (to build only)")
+
+
+def compiler() -> Iterator[Finding]:
+    """The compiler that builds the native core."""
+    found = shutil.which("gcc") or shutil.which("cc")
+    yield Finding("C compiler", found is not None, found or "no gcc", "apt-get install gcc libc6-dev (to build only)")
+
+
+def engine() -> Iterator[Finding]:
+    """Unicorn's wheel, and the layout probe that the core makes when it is imported."""
+    try:
+        found = version("unicorn")
+    except PackageNotFoundError:
+        yield Finding("Unicorn", False, "not installed", "pip install 'unicorn>=2.1.4,<2.1.5'", needed=True)
+        return
+    yield Finding("Unicorn", True, found, needed=True)
+    try:
+        importlib.import_module("pv.engines.unicorn.core")
+    except ModuleNotFoundError as absent:
+        yield Finding("native core", False, str(absent), "pip install -e . (builds it)", needed=True)
+    except ImportError as refused:  # the layout probe says what it met
+        yield Finding("native core", False, str(refused), "pip install 'unicorn>=2.1.4,<2.1.5'", needed=True)
+    else:
+        yield Finding("native core", True, "imports; its layout probe agrees", needed=True)
+
+
+def kvm() -> Iterator[Finding]:
+    """Whether this user may open /dev/kvm. No engine here uses it."""
+    device = Path("/dev/kvm")
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        yield Finding("/dev/kvm", False, "not there", "load the kvm module; the unicorn engine does without")
+    except OSError as refused:
+        yield Finding("/dev/kvm", False, refused.strerror or str(refused), "add yourself to the group kvm")
+    else:
+        yield Finding("/dev/kvm", True, "opens (the unicorn engine does not use it)")
+
+
+def plugins() -> Iterator[Finding]:
+    """Every hypercall package that is installed, and whether it can be used."""
+    try:
+        found = load_plugins()
+    except PluginError as clash:
+        yield Finding("plugins", False, str(clash), "uninstall one of the two")
+        return
+    for loaded in found.plugins:
+        yield Finding(f"plugin {loaded.name}", True, loaded.source)
+    for report in found.reports:
+        yield Finding("plugin", False, report, "mend or uninstall it, or leave it out with --no-plugin")
+    if not found.plugins and not found.reports:
+        yield Finding("plugins", False, f"no entry point in {GROUP}", "pip install -e . (registers the built-ins)")
+
+
+CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (python, compiler, engine, kvm, plugins)

@@ -1,0 +1,237 @@
+"""Which interrupt request comes first? One 8259A, and the pair that a PC cascades.
+
+Intel 8259A data sheet (231468-003); section and figure names below are its own. Edge or level is chosen a line by
+the ELCR of the PC chip sets (82371SB, 4.3.3), or for all by ICW1.LTIM. Vectors are those of 8086 mode whatever
+ICW4 says: nothing here could execute the CALL of MCS-80 mode.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Final
+
+LINES: Final = 8
+ALL_LINES: Final = 0xFF
+SPURIOUS_LINE: Final = 7  # "default IR7": what an acknowledge finds when the request is gone
+LOWEST_AT_RESET: Final = 7
+POLL_ANSWERED: Final = 0x80  # bit 7 of a poll's answer: a device was waiting
+COMMAND, DATA = 0, 1  # A0
+
+
+class Icw1(enum.IntFlag):
+    NEEDS_ICW4 = 1 << 0
+    SINGLE = 1 << 1
+    LEVEL = 1 << 3
+    IS_ICW1 = 1 << 4
+
+
+ICW2_BASE: Final = 0xF8  # T7-T3
+
+
+class Icw4(enum.IntFlag):
+    AUTO_EOI = 1 << 1
+    SPECIAL_FULLY_NESTED = 1 << 4
+
+
+class Ocw2(enum.IntEnum):
+    """Bits 7-5 of OCW2: R, SL, EOI."""
+
+    ROTATE_IN_AEOI_CLEAR = 0b000
+    END = 0b001
+    NOTHING = 0b010
+    END_SPECIFIC = 0b011
+    ROTATE_IN_AEOI_SET = 0b100
+    ROTATE_AND_END = 0b101
+    SET_PRIORITY = 0b110
+    ROTATE_AND_END_SPECIFIC = 0b111
+
+
+OCW2_SHIFT: Final = 5
+ROTATES: Final = {Ocw2.ROTATE_AND_END, Ocw2.ROTATE_AND_END_SPECIFIC}
+
+
+class Ocw3(enum.IntFlag):
+    READ_ISR = 1 << 0
+    READ_REGISTER = 1 << 1
+    POLL = 1 << 2
+    IS_OCW3 = 1 << 3
+    SPECIAL_MASK = 1 << 5
+    SET_SPECIAL_MASK = 1 << 6
+
+
+class I8259:
+    """One chip. interrupt(level) is its INT pin. `cascade` is the mask of lines that slaves drive.
+
+    Until ICW1 comes every line is masked, so a machine whose guest never heard of the chip is left alone.
+    """
+
+    def __init__(self, interrupt: Callable[[bool], None], cascade: int = 0) -> None:
+        self._interrupt = interrupt
+        self._cascade = cascade
+        self.elcr = 0  # lines that are level-triggered
+        self._lines = 0  # the pins as they are
+        self._irr = 0
+        self._isr = 0
+        self._imr = ALL_LINES
+        self._base = 0
+        self._lowest = LOWEST_AT_RESET  # the line that has the lowest priority
+        self._ltim = False
+        self._auto_eoi = self._rotate_in_aeoi = self._fully_nested = False
+        self._special_mask = False
+        self._read_isr = self._poll = False
+        self._expected: list[Callable[[int], None]] = []  # ICW2-4 still to come, in order
+        self._asserted = False
+
+    @property
+    def asserted(self) -> bool:
+        """The level of the INT pin."""
+        return self._asserted
+
+    def line(self, irq: int, level: bool) -> None:
+        """Drive request pin `irq` (0-7)."""
+        bit = 1 << irq
+        if level:
+            if not self._lines & bit or self._is_level(bit):
+                self._irr |= bit
+            self._lines |= bit
+        else:  # a request must stay until it is acknowledged, or it is withdrawn ("Edge and level triggered modes")
+            self._lines &= ~bit
+            self._irr &= ~bit
+        self._update()
+
+    def acknowledge(self) -> int:
+        """The INTA cycles: the vector. With no request waiting it is that of IR7, and no ISR bit is set."""
+        return self.vector(self.take())
+
+    def vector(self, irq: int) -> int:
+        """What line `irq` (0-7) is called on the processor's side: ICW2 + irq."""
+        return self._base + irq
+
+    def take(self) -> int:
+        """The first INTA pulse: the line (0-7) that is served from now on; INT falls, and rises if more waits."""
+        irq = self._candidate()
+        if irq is None:
+            return SPURIOUS_LINE
+        bit = 1 << irq
+        if not self._is_level(bit):
+            self._irr &= ~bit
+        if not self._auto_eoi:
+            self._isr |= bit
+        elif self._rotate_in_aeoi:
+            self._lowest = irq
+        self._drive(False)
+        self._update()
+        return irq
+
+    def read(self, offset: int, size: int) -> int:  # noqa: ARG002  (the bus's signature)
+        """A0 = 0: IRR or ISR as OCW3 chose; A0 = 1: IMR; the first read after a poll command is the poll's answer."""
+        if self._poll:
+            self._poll = False
+            return POLL_ANSWERED | self.take() if self._candidate() is not None else 0
+        if offset == DATA:
+            return self._imr
+        return self._isr if self._read_isr else self._irr
+
+    def write(self, offset: int, size: int, value: int) -> None:  # noqa: ARG002  (the bus's signature)
+        if offset == COMMAND and value & Icw1.IS_ICW1:
+            self._icw1(value)
+        elif offset == COMMAND and value & Ocw3.IS_OCW3:
+            self._ocw3(value)
+        elif offset == COMMAND:
+            self._ocw2(Ocw2(value >> OCW2_SHIFT), value % LINES)
+        elif self._expected:
+            self._expected.pop(0)(value)
+        else:
+            self._imr = value
+        self._update()
+
+    def set_level_triggered(self, mask: int) -> None:
+        """Write ELCR: the lines of `mask` are level-triggered, the others edge-triggered."""
+        self.elcr = mask
+        self._irr |= self._lines & mask
+        self._update()
+
+    def _icw1(self, value: int) -> None:
+        """ "Initialization command words": what ICW1 resets, and which words follow."""
+        self._ltim = bool(value & Icw1.LEVEL)
+        self._irr = self._lines & (ALL_LINES if self._ltim else self.elcr)  # the edge sense circuit is reset
+        self._isr = 0
+        self._imr = 0
+        self._lowest = LOWEST_AT_RESET
+        self._special_mask = self._read_isr = self._poll = False
+        self._auto_eoi = self._rotate_in_aeoi = self._fully_nested = False
+        self._expected = [self._icw2]
+        if not value & Icw1.SINGLE:
+            self._expected.append(self._icw3)
+        if value & Icw1.NEEDS_ICW4:
+            self._expected.append(self._icw4)
+
+    def _icw2(self, value: int) -> None:
+        self._base = value & ICW2_BASE
+
+    def _icw3(self, value: int) -> None:
+        """Which lines have slaves, or which slave this is: the wiring knows, so nothing is kept."""
+
+    def _icw4(self, value: int) -> None:
+        self._auto_eoi = bool(value & Icw4.AUTO_EOI)
+        self._fully_nested = bool(value & Icw4.SPECIAL_FULLY_NESTED)
+
+    def _ocw2(self, command: Ocw2, level: int) -> None:
+        match command:
+            case Ocw2.END | Ocw2.ROTATE_AND_END:
+                irq = self._highest(self._isr & ~self._imr if self._special_mask else self._isr)
+                if irq is not None:
+                    self._end(irq, command in ROTATES)
+            case Ocw2.END_SPECIFIC | Ocw2.ROTATE_AND_END_SPECIFIC:
+                self._end(level, command in ROTATES)
+            case Ocw2.SET_PRIORITY:
+                self._lowest = level
+            case Ocw2.ROTATE_IN_AEOI_SET | Ocw2.ROTATE_IN_AEOI_CLEAR:
+                self._rotate_in_aeoi = command is Ocw2.ROTATE_IN_AEOI_SET
+            case Ocw2.NOTHING:
+                pass
+
+    def _end(self, irq: int, rotate: bool) -> None:
+        self._isr &= ~(1 << irq)
+        if rotate:
+            self._lowest = irq
+
+    def _ocw3(self, value: int) -> None:
+        if value & Ocw3.SET_SPECIAL_MASK:
+            self._special_mask = bool(value & Ocw3.SPECIAL_MASK)
+        if value & Ocw3.READ_REGISTER:
+            self._read_isr = bool(value & Ocw3.READ_ISR)
+        if value & Ocw3.POLL:
+            self._poll = True
+
+    def _is_level(self, bit: int) -> bool:
+        return self._ltim or bool(self.elcr & bit)
+
+    def _rank(self, irq: int) -> int:
+        """0 for the highest priority: the line after the lowest."""
+        return (irq - self._lowest - 1) % LINES
+
+    def _highest(self, mask: int) -> int | None:
+        return min((irq for irq in range(LINES) if mask >> irq & 1), key=self._rank, default=None)
+
+    def _candidate(self) -> int | None:
+        """The line to be served now: requested, not masked, and above all that is in service."""
+        wanted = self._irr & ~self._imr
+        if not wanted or self._expected:  # no interrupts in the middle of initialization
+            return None
+        if self._special_mask:  # only its own service blocks a line ("Special mask mode")
+            return self._highest(wanted & ~self._isr)
+        irq, serving = self._highest(wanted), self._highest(self._isr)
+        if irq is None or serving is None or self._rank(irq) < self._rank(serving):
+            return irq
+        again = self._fully_nested and irq == serving and bool(self._cascade >> irq & 1)
+        return irq if again else None
+
+    def _drive(self, level: bool) -> None:
+        if level is not self._asserted:
+            self._asserted = level
+            self._interrupt(level)
+
+    def _update(self) -> None:
+        self._drive(self._candidate() is not None)

@@ -1,0 +1,96 @@
+"""How are the chips of a plain PC wired? Which ports, which interrupt lines; no behaviour of a chip.
+
+IBM PC/AT Technical Reference, "I/O address map" and "interrupt levels"; 82371SB for ELCR; isa-debug-exit at the
+ABI's port. Two lines a chip: its claim on the bus, its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from guest_sdk.abi import DEBUG_EXIT_PORT
+from pv.devices.bus import IsaBus
+from pv.devices.deadline import At
+from pv.devices.debug_exit import DebugExit
+from pv.devices.i8254 import I8254
+from pv.devices.mc146818 import EPOCH_2000_S, Mc146818
+from pv.devices.pic_pair import PicPair
+from pv.devices.port_b import PortB
+from pv.devices.uart16550 import Uart16550
+from pv.devices.unassigned import NoPciHost, UnassignedPorts
+from pv.dispatch import Row
+
+TIMER_IRQ, COM1_IRQ, RTC_IRQ = 0, 4, 8
+ONE_BYTE: Final = tuple(bytes([value]) for value in range(256))
+
+
+class TypedBytes:
+    """What waits to be received by COM1. It knows nothing of the chip, so that neither keeps the other alive."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def append(self, data: bytes) -> None:
+        self._bytes += data
+
+    def take(self, most: int) -> bytes:
+        """Up to `most` bytes, the oldest first, each once."""
+        taken = bytes(self._bytes[:most])
+        del self._bytes[:most]
+        return taken
+
+
+class Pc:
+    """The board. Everything that it needs of the machine comes in as callables.
+
+    console_write(data) takes what COM1 sends. interrupt(level) is the processor's INTR; it falls and rises again
+    when an acknowledge leaves more waiting. now_ns() is virtual time; at(ns, callback) as deadline.At says.
+    epoch_s: what the clock shows at time 0, in seconds since 1970 UTC.
+    """
+
+    def __init__(
+        self,
+        console_write: Callable[[bytes], object],
+        interrupt: Callable[[bool], None],
+        now_ns: Callable[[], int],
+        at: At,
+        memory_bytes: int,
+        epoch_s: int = EPOCH_2000_S,
+    ) -> None:
+        self._typed = TypedBytes()
+        self.unassigned: Final = UnassignedPorts()
+        self.pic: Final = PicPair(interrupt)
+        line = self.pic.line
+        self.com1: Final = Uart16550(
+            lambda byte: console_write(ONE_BYTE[byte]), partial(line, COM1_IRQ), self._typed.take
+        )
+        self.pit: Final = I8254(partial(line, TIMER_IRQ), now_ns, at)
+        self.rtc: Final = Mc146818(partial(line, RTC_IRQ), now_ns, at, memory_bytes, epoch_s)
+        port_b, debug_exit, pci = PortB(self.pit.set_gate, self.pit.out, now_ns), DebugExit(), NoPciHost()
+        master, slave = self.pic.master, self.pic.slave
+
+        self._bus = bus = IsaBus(self.unassigned.read, self.unassigned.write)
+        bus.claim("master 8259", 0x20, 0x21, master.read, master.write)
+        bus.claim("8254", 0x40, 0x43, self.pit.read, self.pit.write)
+        bus.claim("port B", 0x61, 0x61, port_b.read, port_b.write)
+        bus.claim("MC146818", 0x70, 0x71, self.rtc.read, self.rtc.write)
+        bus.claim("slave 8259", 0xA0, 0xA1, slave.read, slave.write)
+        bus.claim("debug exit", DEBUG_EXIT_PORT, DEBUG_EXIT_PORT, debug_exit.read, debug_exit.write)
+        bus.claim("COM1", 0x3F8, 0x3FF, self.com1.read, self.com1.write)
+        bus.claim("ELCR", 0x4D0, 0x4D1, self.pic.read_elcr, self.pic.write_elcr)
+        bus.claim("no PCI host", 0xCF8, 0xCFF, pci.read, pci.write, width=4)
+
+    def rows(self) -> tuple[Row, ...]:
+        """All ports, for the dispatch table."""
+        return self._bus.rows()
+
+    def acknowledge(self) -> int:
+        """The vector of the interrupt to take now, or -1 where INTR is low."""
+        return self.pic.acknowledge()
+
+    def console_input(self, data: bytes) -> None:
+        """Type `data` on COM1: it waits here until the guest has read what came before."""
+        self._typed.append(data)
+        self.com1.refill()

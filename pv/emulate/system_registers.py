@@ -1,0 +1,33 @@
+"""Which privileged registers does the guest have that the engine itself never looks at?
+
+VirtualCpu (pv.engines.base) holds those that the engine needs for the delivery of events. The rest is
+here, one object a vcpu, and only emulated instructions read it. Values are those after RESET or as a PC's
+firmware leaves them (SDM vol. 3, table 9-1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pv.emulate.architecture import DR6_ONES, DR7_ONES
+
+
+@dataclass(slots=True)
+class SystemRegisters:
+    """Debug registers, and MSRs by the names of the SDM. tsc_offset is in ticks of 1 ns."""
+
+    breakpoints: list[int] = field(default_factory=lambda: [0, 0, 0, 0])  # DR0-DR3
+    dr6: int = DR6_ONES
+    dr7: int = DR7_ONES
+    tsc_offset: int = 0
+    tsc_aux: int = 0
+    apic_base: int = 0xFEE00900  # enabled, boot processor
+    microcode_revision: int = 0
+    mtrr_capabilities: int = 0  # no variable and no fixed ranges
+    mtrr_default_type: int = 0x806  # enabled, write-back
+    pat: int = 0x0007_0406_0007_0406
+    misc_enable: int = 0x1801  # fast strings; branch trace and precise sampling are not available
+    sysenter_cs: int = 0
+    sysenter_esp: int = 0
+    sysenter_eip: int = 0
+    cstar: int = 0

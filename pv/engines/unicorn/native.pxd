@@ -1,0 +1,213 @@
+"""The C side of the core, as Cython sees it: see native/vcpu.h for what each field means."""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+cdef extern from "stdbool.h":
+    ctypedef bint cbool "_Bool"
+
+
+cdef extern from "native/vcpu.h" nogil:
+    ctypedef struct uc_engine:
+        pass
+    ctypedef int uc_err
+
+    struct pv_engine_api:
+        uc_err (*open)(int, int, uc_engine **)
+        uc_err (*close)(uc_engine *)
+        const char *(*strerror)(uc_err)
+        uc_err (*reg_read)(uc_engine *, int, void *)
+        uc_err (*reg_write)(uc_engine *, int, const void *)
+        uc_err (*mem_map_ptr)(uc_engine *, uint64_t, uint64_t, uint32_t, void *)
+        uc_err (*ctl)(uc_engine *, int, ...)
+        void (*tlb_flush)(void *)
+        void (*cpu_x86_cpuid)(void *, uint32_t, uint32_t, uint32_t *, uint32_t *, uint32_t *, uint32_t *)
+    pv_engine_api pv_uc
+    const char *pv_engine_load(const char *path)
+    const char *pv_engine_probe()
+
+    int UC_ARCH_X86, UC_MODE_64, UC_PROT_ALL, UC_PROT_READ, UC_PROT_WRITE
+    int UC_X86_REG_CR0, UC_X86_REG_CR3, UC_X86_REG_CR4, UC_X86_REG_MSR, UC_X86_REG_GDTR, UC_X86_REG_IDTR
+    int UC_CTL_TCG_BUFFER_SIZE, UC_CTL_TB_FLUSH
+    int UC_CTL_WRITE(int, int)
+    ctypedef struct uc_x86_mmr:
+        uint16_t selector
+        uint64_t base
+        uint32_t limit
+        uint32_t flags
+    ctypedef struct uc_x86_msr:
+        uint32_t rid
+        uint64_t value
+
+    int PV_HANDLE_CPU_WORD, PV_CPU_ENV_WORD, PV_HANDLE_NO_EXIT_REQUEST
+    int ENV_RIP, ENV_CR, ENV_HFLAGS, ENV_EFLAGS
+    int HF_TS, HF_INHIBIT_IRQ
+    int PV_RAX, PV_RSP, PV_FS, PV_GS
+    uint64_t ENV64(void *env, int at)
+    uint32_t ENV32(void *env, int at)
+
+    struct pv_segment_s "pv_segment":
+        uint32_t selector
+        uint64_t base
+        uint32_t limit
+        uint32_t flags
+
+    enum: PV_TRAP, PV_PARAVIRT
+    enum: PV_SHAPE_EXIT, PV_SHAPE_CALL, PV_SHAPE_READ, PV_SHAPE_WRITE, PV_SHAPE_NATIVE
+    enum: PV_NATIVE_NONE, PV_NATIVE_REFLECT, PV_NATIVE_SHADOW_FAULT, PV_NATIVE_SYSCALL
+    enum: PV_RUNNING, PV_EXITED, PV_STOPPED, PV_TIMEOUT, PV_RAISED
+    enum: PV_LEAVE_NONE, PV_LEAVE_STAY, PV_LEAVE_FAULT
+    enum: PV_BUCKETS, PV_ENTRIES, PV_INDEX, PV_RECORDS, PV_DECODED
+    enum: R_VMCALL, R_IO
+    uint64_t PV_MONITOR_BASE
+
+    struct pv_fault:
+        int vector
+        cbool has_error
+        uint32_t error
+    struct pv_virtual:
+        uint64_t cr0, cr2, cr3, cr4, cr8, efer
+        uint64_t gdt_base, idt_base, tr_base, ldt_base
+        uint64_t star, lstar, fmask, kernel_gs_base
+        uint32_t gdt_limit, idt_limit, tr_limit, ldt_limit
+        uint16_t ldt_selector, tr_selector
+        uint8_t interrupt_flag, iopl
+    struct pv_pool:
+        uint8_t *base
+        uint32_t pages, used
+        uint32_t *next
+    struct pv_shadow:
+        void *pages
+        void *hash
+        void *unsync_list
+        void *tracked
+        void *mapped_by
+        uint32_t unsync_count
+        uint64_t fills, table_writes, guest_faults, syncs, zaps, roots, root_hits
+    struct pv_tables:
+        uint32_t *roots
+        uint32_t active
+    struct pv_trap:
+        uint64_t rip
+        uint32_t flags
+    struct pv_exit:
+        uint32_t reason
+        int64_t key
+        uint64_t value, address
+        uint32_t size, error_code, length
+        void *insn
+    struct pv_histogram:
+        uint64_t count, total_ns, min_ns, max_ns
+        uint64_t *buckets
+    struct pv_row:
+        uint32_t reason
+        int64_t first, last
+        void *handler
+        uint8_t shape, native, argc, user_allowed
+        uint8_t *bits
+    struct pv_entry:
+        uint64_t tag, count, calls
+        const pv_row *row
+        pv_histogram *histogram
+    struct pv_recorded:
+        uint64_t number, tag, rip, eflags, cr3
+        uint64_t *registers
+        uint8_t cpl
+    struct pv_decoded:
+        uint64_t rip
+        uint8_t *code
+        void *insn
+        uint32_t reason
+        int64_t key
+        uint8_t length
+    struct pv_mapping:
+        uint64_t gpa, flags
+        int level
+
+    struct pv_vcpu:
+        uc_engine *uc
+        uint8_t *cpu
+        uint8_t *env
+        int mode
+        uint8_t ring
+        uint8_t *ram
+        uint64_t ram_size
+        pv_virtual v
+        pv_pool pool
+        pv_shadow shadow
+        pv_tables tables
+        pv_trap *traps
+        uint64_t kernel_stack, syscall_entry, upcall_rip
+        uint8_t *event_page
+        uint64_t *clock_page
+        pv_row *rows
+        uint32_t row_count, entry_count
+        uint16_t *index
+        pv_entry *entries
+        pv_exit exit
+        pv_decoded *decoded
+        pv_recorded *records
+        int why, status
+        char *detail
+        uint64_t exits, max_exits, now_ns, deadline_ns, exit_cost_ns, slice_ns
+        cbool interrupt_pending, in_hook, in_block, timing, flush_translations, dead, waiting
+        int leave
+        pv_fault leave_fault
+        uint32_t stop_asked
+        int stop_status
+        uint64_t events_delivered, interrupts_delivered, double_faults, escapes, slices, python_exits
+        uint32_t vmcb_page
+        void *python
+        void *thread_state
+        cbool gil
+
+    uint64_t *pv_register(pv_vcpu *c, int n)
+    pv_segment_s *pv_segment(pv_vcpu *c, int n)
+    int pv_cpl(pv_vcpu *c)
+    cbool pv_user(pv_vcpu *c)
+    cbool pv_canonical(uint64_t)
+    uint8_t *pv_gpa(pv_vcpu *c, uint64_t gpa, uint64_t size)
+    pv_fault pv_linear(pv_vcpu *c, uint64_t gva, void *data, uint64_t size, cbool write, cbool user)
+    int pv_fetch(pv_vcpu *c, uint64_t rip, uint8_t *code)
+    cbool pv_pool_init(pv_pool *p, uint32_t pages)
+    int64_t pv_pool_take(pv_pool *p)
+    uint64_t *pv_page(pv_pool *p, uint32_t page)
+    uint64_t pv_page_gpa(uint32_t page)
+    cbool pv_tables_init(pv_vcpu *c)
+    int pv_tables_create(pv_vcpu *c)
+    int pv_tables_destroy(pv_vcpu *c, uint32_t space)
+    int pv_tables_activate(pv_vcpu *c, uint32_t space)
+    int64_t pv_tables_map(pv_vcpu *c, uint32_t space, uint64_t gva, uint64_t gpa, uint64_t pages, uint32_t flags)
+    int64_t pv_tables_unmap(pv_vcpu *c, uint32_t space, uint64_t gva, uint64_t pages)
+    cbool pv_tables_lookup(pv_vcpu *c, uint32_t space, uint64_t gva, pv_mapping *to)
+    cbool pv_shadow_init(pv_vcpu *c)
+    void pv_shadow_load(pv_vcpu *c, uint64_t cr3)
+    void pv_shadow_invalidate(pv_vcpu *c, uint64_t gva)
+    void pv_shadow_flush(pv_vcpu *c)
+    void pv_enter_level(pv_vcpu *c, int cpl, uint16_t cs, uint16_t ss)
+    uint16_t pv_seen_selector(pv_vcpu *c, int segment)
+    pv_fault pv_load_segment(pv_vcpu *c, int segment, uint16_t selector)
+    pv_fault pv_far_transfer(pv_vcpu *c, uint16_t selector, uint64_t rip)
+    pv_fault pv_return_to(pv_vcpu *c, uint64_t rip, uint64_t cs, uint64_t rsp, uint64_t ss)
+    uint64_t pv_rflags(pv_vcpu *c)
+    void pv_set_rflags(pv_vcpu *c, uint64_t rflags)
+    cbool pv_interrupts_on(pv_vcpu *c)
+    enum: PV_EXCEPTION, PV_SOFTWARE, PV_EXTERNAL
+    void pv_deliver(pv_vcpu *c, int vector, cbool has_error, uint32_t error, int source)
+    pv_fault pv_interrupt_return(pv_vcpu *c)
+    pv_fault pv_system_return(pv_vcpu *c, int operand_bits)
+    cbool pv_hooks_install(pv_vcpu *c)
+    pv_entry *pv_entry_for(pv_vcpu *c, uint32_t reason, int write, int64_t key)
+    const pv_row *pv_row_for(pv_vcpu *c, uint32_t reason, int write, int64_t key)
+    void pv_stop(pv_vcpu *c, int why, int status, const char *format, ...)
+    void pv_guest_mode(pv_vcpu *c, uint64_t intercepts, uint16_t cr_reads, uint16_t cr_writes, uint32_t exceptions, uint64_t nested_root)
+    uint64_t pv_clock_ns()
+    struct pv_python_s "pv_python":
+        void (*answer)(pv_vcpu *, pv_entry *) noexcept
+        cbool (*decode)(pv_vcpu *, pv_decoded *, const uint8_t *, int) noexcept
+        int (*acknowledge)(pv_vcpu *) noexcept
+        void (*deadline)(pv_vcpu *) noexcept
+    pv_python_s pv_python
+
+
+cdef extern from "native/vcpu.h":
+    int pv_run_slice(pv_vcpu *c)
+    int pv_run_released(pv_vcpu *c)

@@ -1,0 +1,161 @@
+/* Finding libunicorn's functions, and proving its layout before anything trusts it. */
+#define _GNU_SOURCE
+#include "engine.h"
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct pv_engine_api pv_uc;
+static char message[512];
+
+static const struct { const char *name; size_t at; } symbols[] = {
+#define API(field, name) { name, offsetof(struct pv_engine_api, field) }
+    API(version, "uc_version"), API(open, "uc_open"), API(close, "uc_close"), API(strerror, "uc_strerror"),
+    API(reg_read, "uc_reg_read"), API(reg_write, "uc_reg_write"), API(mem_map_ptr, "uc_mem_map_ptr"),
+    API(hook_add, "uc_hook_add"), API(emu_start, "uc_emu_start"), API(emu_stop, "uc_emu_stop"), API(ctl, "uc_ctl"),
+    API(context_size, "uc_context_size"), API(context_alloc, "uc_context_alloc"),
+    API(context_save, "uc_context_save"), API(free, "uc_free"),
+    API(tlb_flush, "tlb_flush_x86_64"), API(tlb_flush_page, "tlb_flush_page_x86_64"),
+    API(raise_exception_err, "raise_exception_err_x86_64"), API(cpu_x86_cpuid, "cpu_x86_cpuid_x86_64"),
+#undef API
+};
+
+const char *pv_engine_load(const char *path)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        snprintf(message, sizeof message, "cannot load %s: %s; reinstall it with: pip install unicorn==2.1.4", path, dlerror());
+        return message;
+    }
+    for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
+        void *function = dlsym(library, symbols[i].name);
+        if (!function) {
+            snprintf(message, sizeof message, "%s has no %s; pvkit needs the wheel of Unicorn 2.1.4: pip install unicorn==2.1.4",
+                     path, symbols[i].name);
+            return message;
+        }
+        memcpy((uint8_t *)&pv_uc + symbols[i].at, &function, sizeof function);
+    }
+    return NULL;
+}
+
+/* Copy from an address that may not be mapped: write() answers EFAULT where a load would kill the process. */
+static bool safe_read(const void *from, void *to, size_t size)
+{
+    int ends[2];
+    if (pipe(ends))
+        return false;
+    bool done = write(ends[1], from, size) == (ssize_t)size && read(ends[0], to, size) == (ssize_t)size;
+    close(ends[0]);
+    close(ends[1]);
+    return done;
+}
+
+static struct { int vector; int error; uint64_t rip; } seen;
+static uint8_t *probe_env;
+static void on_probe_interrupt(uc_engine *uc, uint32_t vector, void *unused)
+{
+    (void)unused;
+    seen.vector = (int)vector;
+    seen.error = (int)ENV32(probe_env, ENV_ERROR_CODE);
+    seen.rip = ENV64(probe_env, ENV_RIP);
+    pv_uc.emu_stop(uc);
+}
+
+#define NEED(condition, what) do { if (!(condition)) return what; } while (0)
+
+static const char *probe(uc_engine *uc, uc_context *context, uint8_t *memory)
+{
+    /* Markers through the public API, found again where the layout says. */
+    for (int i = 0; i < 16; i++) {
+        static const int registers[16] = { UC_X86_REG_RAX, UC_X86_REG_RCX, UC_X86_REG_RDX, UC_X86_REG_RBX, UC_X86_REG_RSP,
+            UC_X86_REG_RBP, UC_X86_REG_RSI, UC_X86_REG_RDI, UC_X86_REG_R8, UC_X86_REG_R9, UC_X86_REG_R10, UC_X86_REG_R11,
+            UC_X86_REG_R12, UC_X86_REG_R13, UC_X86_REG_R14, UC_X86_REG_R15 };
+        uint64_t marker = 0x1122334455660000ull + (uint64_t)i;
+        pv_uc.reg_write(uc, registers[i], &marker);
+    }
+    uint64_t rip = 0x1000, cr2 = 0x5a5a1234, cr3 = 0x3000, fs = 0x7777000, cr0 = 0x80050033;
+    uc_x86_mmr idtr = { 0, 0x2345000, 0xabc, 0 };
+    uc_x86_msr efer = { 0xc0000080, 0xd01 };
+    pv_uc.reg_write(uc, UC_X86_REG_RIP, &rip);
+    pv_uc.reg_write(uc, UC_X86_REG_CR2, &cr2);
+    pv_uc.reg_write(uc, UC_X86_REG_FS_BASE, &fs);
+    pv_uc.reg_write(uc, UC_X86_REG_IDTR, &idtr);
+    NEED(pv_uc.context_size(uc) == PV_CONTEXT_ENV + PV_ENV_SIZE, "the size of its saved context");
+    NEED(!pv_uc.context_save(uc, context), "saving a context");
+    const uint8_t *blob = (const uint8_t *)context + PV_CONTEXT_ENV;
+    uint64_t cpu = 0, env = 0, registers[16], size = 0;
+    NEED(safe_read((uint64_t *)uc + PV_HANDLE_CPU_WORD, &cpu, 8), "its engine handle");
+    NEED(safe_read((uint64_t *)cpu + PV_CPU_ENV_WORD, &env, 8), "its CPU object");
+    NEED(safe_read((void *)env, registers, sizeof registers), "its CPU state");
+    for (uint64_t i = 0; i < 16; i++)
+        NEED(registers[i] == 0x1122334455660000ull + i && ENV64(blob, 8 * i) == registers[i], "where general registers lie");
+    probe_env = (uint8_t *)env;
+    NEED(ENV64(env, ENV_RIP) == rip, "where RIP lies");
+    NEED(ENV64(env, ENV_CR + 16) == cr2, "where CR2 lies");
+    NEED(ENV64(env, ENV_SEGMENTS + 24 * PV_FS + 8) == fs, "where segment caches lie");
+    NEED(ENV64(env, ENV_IDT + 8) == idtr.base && ENV32(env, ENV_IDT + 16) == idtr.limit, "where IDTR lies");
+    NEED(safe_read((uint8_t *)uc + PV_HANDLE_CONTEXT_SIZE, &size, 8) && size == PV_ENV_SIZE, "where no_exit_request lies");
+    NEED(ENV32(env, ENV_OLD_EXCEPTION) == 0xffffffff, "where the exception in flight lies");
+
+    /* Paging on, CPL 1 by patching, then faults with known vectors and error codes: hflags mean what we think. */
+    uint64_t tables[3] = { 0x4003, 0x5003, 0x83 };
+    for (int i = 0; i < 3; i++)
+        memcpy(memory + 0x3000 + 0x1000 * i, &tables[i], 8);
+    uint64_t cr4 = 0x620;
+    uc_x86_mmr gdtr = { 0, 0, 0, 0 };
+    pv_uc.reg_write(uc, UC_X86_REG_GDTR, &gdtr);
+    pv_uc.reg_write(uc, UC_X86_REG_CR3, &cr3);
+    pv_uc.reg_write(uc, UC_X86_REG_CR4, &cr4);
+    pv_uc.reg_write(uc, UC_X86_REG_CR0, &cr0);
+    pv_uc.reg_write(uc, UC_X86_REG_MSR, &efer);
+    NEED(ENV64(env, ENV_CR) == cr0 && ENV64(env, ENV_CR + 24) == cr3 && ENV64(env, ENV_CR + 32) == cr4, "where CR0-CR4 lie");
+    NEED((ENV64(env, ENV_EFER) & 0x900) == 0x900, "where EFER lies");
+    ENV32(env, ENV_HFLAGS) = (ENV32(env, ENV_HFLAGS) & ~(uint32_t)(HF_CPL)) | HF_CS64 | HF_CS32 | HF_SS32 | HF_LMA | HF_PE | 1;
+    uc_hook hook;
+    NEED(!pv_uc.hook_add(uc, &hook, UC_HOOK_INTR, on_probe_interrupt, NULL, 1, 0), "its interrupt hook");
+    static const struct { const char *code; int size, vector, error; const char *what; } faults[] = {
+        { "\xfa", 1, 13, 0, "CPL 1 set through hflags" },
+        { "\x66\xb8\x58\x00\x8e\xd8", 6, 13, 0x58, "where the error code lies" },
+    };
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        memcpy(memory + 0x1000, faults[i].code, (size_t)faults[i].size);
+        ENV32(env, ENV_OLD_EXCEPTION) = 0xffffffff;
+        seen.vector = -1;
+        uc_err error = pv_uc.emu_start(uc, 0x1000, 0, 0, 0);
+        NEED(!error && seen.vector == faults[i].vector && seen.error == faults[i].error, faults[i].what);
+        NEED(ENV32(env, ENV_OLD_EXCEPTION) == 13, "where the exception in flight lies");
+        pv_uc.ctl(uc, UC_CTL_WRITE(UC_CTL_TB_FLUSH, 0));
+    }
+    return NULL;
+}
+
+const char *pv_engine_probe(void)
+{
+    unsigned version = pv_uc.version(NULL, NULL);
+    if ((version & 0xffffff00u) != PV_UNICORN_VERSION) {
+        snprintf(message, sizeof message, "Unicorn %u.%u.%u is installed; the core knows the layout of 2.1.4 only. Mend it with: pip install unicorn==2.1.4",
+                 version >> 24, version >> 16 & 0xff, version >> 8 & 0xff);
+        return message;
+    }
+    uc_engine *uc = NULL;
+    if (pv_uc.open(UC_ARCH_X86, UC_MODE_64, &uc))
+        return "Unicorn cannot open an x86-64 engine";
+    pv_uc.ctl(uc, UC_CTL_WRITE(UC_CTL_TCG_BUFFER_SIZE, 1), (uint32_t)(1 << 20));
+    uint8_t *memory = mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uc_context *context = NULL;
+    const char *wrong = "an engine for the probe";
+    if (memory != MAP_FAILED && !pv_uc.mem_map_ptr(uc, 0, 1 << 16, UC_PROT_ALL, memory) && !pv_uc.context_alloc(uc, &context))
+        wrong = probe(uc, context, memory);
+    if (context)
+        pv_uc.free(context);
+    pv_uc.close(uc);
+    if (memory != MAP_FAILED)
+        munmap(memory, 1 << 16);
+    if (!wrong)
+        return NULL;
+    snprintf(message, sizeof message, "this libunicorn differs from what the core knows: %s. Install the wheel it was made for: pip install --force-reinstall unicorn==2.1.4", wrong);
+    return message;
+}

@@ -1,0 +1,304 @@
+/* The engine's hooks: what happened, told apart and handed to pv_take and pv_answer.
+ *
+ * Hooks come in two kinds. Between blocks (exceptions, undefined opcodes) the whole state may change. Inside a block
+ * (IN, OUT, CPUID, RDTSC, SYSCALL) RIP may not: where more is to be done than to go on, the hook raises a private
+ * exception, and the rest happens between blocks. */
+#include "vcpu.h"
+#include <stdlib.h>
+
+enum { SVM_BASE = 0x100, SVM_LAST = 0x600, LEAVE_BLOCK = 0xe00, KEY_IN_ECX = -2, NO_NUMBER = 0xffffffff };
+
+static int instruction_length(const uint8_t *code, int have)
+{
+    int at = 0;
+    while (at < have && (code[at] == 0x66 || code[at] == 0x67 || code[at] == 0xf2 || code[at] == 0xf3 || code[at] == 0x2e || code[at] == 0x36
+                         || code[at] == 0x3e || code[at] == 0x26 || code[at] == 0x64 || code[at] == 0x65 || (code[at] & 0xf0) == 0x40))
+        at++;
+    if (at >= have)
+        return 0;
+    if (code[at] == 0x0f)
+        return at + 1 < have && code[at + 1] == 0x01 ? at + 3 : at + 2; /* RDTSCP, VMCALL; CPUID, RDTSC, SYSCALL */
+    return code[at] >= 0xe4 && code[at] <= 0xe7 ? at + 2 : at + 1;      /* IN and OUT, immediate or DX */
+}
+
+static int length_here(struct pv_vcpu *c, bool *string)
+{
+    uint8_t code[15];
+    int length = instruction_length(code, pv_fetch(c, ENV64(c->env, ENV_RIP), code));
+    if (string)
+        *string = length && code[length - 1] >= 0x6c && code[length - 1] <= 0x6f;
+    return length;
+}
+
+
+static bool ring_holds(struct pv_vcpu *c)
+{
+    int cpl = pv_cpl(c);
+    if (cpl == c->ring || cpl == 3)
+        return true;
+    pv_stop(c, PV_ESCAPED, 0, "the guest runs at CPL %d at RIP %#llx", cpl, (unsigned long long)ENV64(c->env, ENV_RIP));
+    pv_uc.emu_stop(c->uc);
+    return false;
+}
+
+/* #GP: the instruction that the guest's kernel may not execute, decoded once for each place where it stands. */
+static bool emulated(struct pv_vcpu *c)
+{
+    uint8_t code[15];
+    uint64_t rip = ENV64(c->env, ENV_RIP);
+    bool user = pv_user(c);
+    if (user && (c->mode != PV_TRAP || !c->exit.error_code))
+        return false; /* a privileged instruction of the guest's own user mode: its kernel hears of it */
+    int have = pv_fetch(c, rip, code);
+    struct pv_decoded *slot = &c->decoded[(rip ^ rip >> 12) & (PV_DECODED - 1)];
+    if (slot->rip != rip || slot->length > have || !slot->length || memcmp(slot->code, code, slot->length)) {
+        pv_take_gil(c);
+        if (!have || !pv_python.decode(c, slot, code, have))
+            return c->why != PV_RUNNING;
+    }
+    if (!slot->insn || (user && slot->reason != R_IRET && slot->reason != R_SEGMENT && slot->reason != R_FAR))
+        return false;
+    struct pv_entry *entry = pv_take(c, slot->reason, 0, slot->key == KEY_IN_ECX ? (int64_t)(uint32_t)*pv_register(c, PV_RCX) : slot->key);
+    c->exit.insn = slot->insn;
+    c->exit.length = slot->length;
+    if (slot->reason == R_MSR_WRITE)
+        c->exit.value = (*pv_register(c, PV_RDX) << 32) | (uint32_t)*pv_register(c, PV_RAX);
+    bool before = c->v.interrupt_flag;
+    pv_answer(c, entry);
+    ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ;
+    if (slot->reason == R_FLAG && c->interrupt_pending && !before && c->v.interrupt_flag)
+        ENV32(c->env, ENV_HFLAGS) |= HF_INHIBIT_IRQ; /* STI holds interrupts off for one instruction */
+    return true;
+}
+
+static void leave_block(struct pv_vcpu *c)
+{
+    int how = c->leave;
+    c->leave = PV_LEAVE_NONE;
+    if (how == PV_LEAVE_ADVANCE)
+        ENV64(c->env, ENV_RIP) += (uint64_t)length_here(c, NULL);
+    else if (how == PV_LEAVE_FAULT)
+        pv_deliver(c, c->leave_fault.vector, c->leave_fault.has_error, c->leave_fault.error, PV_EXCEPTION);
+}
+
+static void on_interrupt(uc_engine *uc, uint32_t number, void *user)
+{
+    struct pv_vcpu *c = user;
+    bool software = ENV32(c->env, ENV_EXCEPTION_IS_INT);
+    (void)uc;
+    c->in_hook = true;
+    ENV32(c->env, ENV_OLD_EXCEPTION) = 0xffffffff; /* else a second contributory fault arrives as a double fault */
+    ENV32(c->env, ENV_EXCEPTION_IS_INT) = 0;       /* else the next exit has a stale RIP */
+    if (number == LEAVE_BLOCK) {
+        leave_block(c);
+    } else if (number >= SVM_BASE && number < SVM_LAST) {
+        pv_svm_exit(c, number - SVM_BASE);
+    } else if (ring_holds(c)) {
+        c->exit.error_code = ENV32(c->env, ENV_ERROR_CODE);
+        c->exit.address = ENV64(c->env, ENV_CR + 16);
+        if (software)
+            pv_answer(c, pv_take(c, R_SOFTWARE, 0, number & 0xff));
+        else if (number != VEC_GP || !emulated(c)) {
+            uint32_t error = ENV32(c->env, ENV_ERROR_CODE);
+            struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, number);
+            c->exit.error_code = error;
+            pv_answer(c, entry);
+        }
+    }
+    pv_settle(c);
+    c->in_hook = false;
+}
+
+static bool on_invalid(uc_engine *uc, void *user)
+{
+    struct pv_vcpu *c = user;
+    uint8_t code[15];
+    (void)uc;
+    c->in_hook = true;
+    if (ring_holds(c)) {
+        int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code);
+        bool call = have >= 3 && code[0] == 0x0f && code[1] == 0x01 && (code[2] == 0xc1 || code[2] == 0xd9);
+        if (call && c->mode == PV_PARAVIRT) {
+            uint64_t number = *pv_register(c, PV_RAX);
+            struct pv_entry *entry = pv_take(c, R_VMCALL, 0, number >> 31 ? (int64_t)NO_NUMBER : (int64_t)number);
+            c->exit.length = 3;
+            pv_answer(c, entry);
+        } else {
+            struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, VEC_UD);
+            c->exit.error_code = 0;
+            pv_answer(c, entry);
+        }
+    }
+    pv_settle(c);
+    c->in_hook = false;
+    return true;
+}
+
+/* The first block translated at a privilege that no guest may have: stopped before it runs. The processor beneath
+ * goes to CPL 0 on a load of SS with a null selector; a real one would stay where it is, and so does this one. */
+static void on_new_block(uc_engine *uc, uc_tb *block, uc_tb *before, void *user)
+{
+    struct pv_vcpu *c = user;
+    int cpl = pv_cpl(c);
+    (void)before;
+    if (cpl != c->ring && cpl != 3) {
+        c->escaped = true;
+        c->escape_rip = block->pc;
+        pv_uc.emu_stop(uc);
+    }
+}
+
+/* ---- hooks inside a block ---- */
+
+static bool must_leave(struct pv_vcpu *c)
+{
+    return c->leave != PV_LEAVE_NONE || c->why != PV_RUNNING || (c->interrupt_pending && pv_interrupts_on(c)) || c->waiting
+        || c->now_ns >= c->deadline_ns || c->exits >= c->max_exits || c->flush_translations;
+}
+
+/* Does not return where something is left to do between blocks. */
+static void end_in_block(struct pv_vcpu *c, int how)
+{
+    c->in_block = false;
+    if (must_leave(c)) {
+        bool string = false;
+        if (c->leave == PV_LEAVE_NONE)
+            c->leave = how;
+        if (c->leave == PV_LEAVE_ADVANCE)
+            length_here(c, &string);
+        if (string) { /* REP INS and OUTS: the element is moved after the hook; settle at the block's end */
+            c->leave = PV_LEAVE_NONE;
+            if (c->why != PV_RUNNING)
+                pv_uc.emu_stop(c->uc);
+        } else {
+            c->in_hook = false;
+            pv_uc.raise_exception_err(c->env, LEAVE_BLOCK, 0);
+        }
+    }
+    c->in_hook = false;
+}
+
+static void begin_in_block(struct pv_vcpu *c)
+{
+    c->in_hook = c->in_block = true;
+    if (pv_cpl(c) != c->ring && pv_cpl(c) != 3)
+        pv_stop(c, PV_ESCAPED, 0, "the guest runs at CPL %d at RIP %#llx", pv_cpl(c), (unsigned long long)ENV64(c->env, ENV_RIP));
+}
+
+static void fault_in_block(struct pv_vcpu *c, struct pv_fault fault)
+{
+    pv_take(c, R_EXCEPTION, 0, fault.vector);
+    c->leave = PV_LEAVE_FAULT;
+    c->leave_fault = fault;
+}
+
+/* SDM vol. 1, 19.5: CPL against IOPL, then the bitmap of the guest's own TSS. */
+static bool port_allowed(struct pv_vcpu *c, uint32_t port, int size)
+{
+    if (!pv_user(c) || c->v.iopl == 3)
+        return true;
+    uint16_t map, bits;
+    if (c->mode != PV_TRAP || c->v.tr_limit < 103 || pv_linear(c, c->v.tr_base + 102, &map, 2, false, false).vector >= 0)
+        return false;
+    uint32_t at = map + port / 8;
+    if (at + 1 > c->v.tr_limit || pv_linear(c, c->v.tr_base + at, &bits, 2, false, false).vector >= 0)
+        return false;
+    return !(bits >> (port & 7) & ((1u << size) - 1));
+}
+
+static void on_out(uc_engine *uc, uint32_t port, int size, uint32_t value, void *user)
+{
+    struct pv_vcpu *c = user;
+    (void)uc;
+    begin_in_block(c);
+    if (!port_allowed(c, port, size)) {
+        fault_in_block(c, PV_FAULT_CODE(VEC_GP, 0));
+    } else {
+        struct pv_entry *entry = pv_take(c, R_IO, 1, port & 0xffff);
+        c->exit.size = (uint32_t)size;
+        c->exit.value = value;
+        pv_answer(c, entry);
+    }
+    end_in_block(c, PV_LEAVE_ADVANCE);
+}
+
+static uint32_t on_in(uc_engine *uc, uint32_t port, int size, void *user)
+{
+    struct pv_vcpu *c = user;
+    (void)uc;
+    begin_in_block(c);
+    c->exit.value = 0;
+    if (!port_allowed(c, port, size)) {
+        fault_in_block(c, PV_FAULT_CODE(VEC_GP, 0));
+    } else {
+        struct pv_entry *entry = pv_take(c, R_IO, 0, port & 0xffff);
+        c->exit.size = (uint32_t)size;
+        pv_answer(c, entry);
+    }
+    bool string = false;
+    if (must_leave(c) && c->leave == PV_LEAVE_NONE && length_here(c, &string) && !string) {
+        uint64_t mask = size == 4 ? ~0ull : (1ull << 8 * size) - 1, *rax = pv_register(c, PV_RAX);
+        *rax = size == 4 ? (uint32_t)c->exit.value : (*rax & ~mask) | (c->exit.value & mask);
+    }
+    end_in_block(c, PV_LEAVE_ADVANCE);
+    return (uint32_t)c->exit.value;
+}
+
+static int on_leaf(struct pv_vcpu *c, uint32_t reason, int64_t key)
+{
+    begin_in_block(c);
+    pv_answer(c, pv_take(c, reason, 0, key));
+    end_in_block(c, PV_LEAVE_ADVANCE);
+    return 1;
+}
+
+static int on_cpuid(uc_engine *uc, void *user) { (void)uc; return on_leaf(user, R_CPUID, (uint32_t)*pv_register(user, PV_RAX)); }
+static int on_rdtsc(uc_engine *uc, void *user) { (void)uc; return on_leaf(user, R_RDTSC, 0); }
+static int on_rdtscp(uc_engine *uc, void *user) { (void)uc; return on_leaf(user, R_RDTSCP, 0); }
+
+static void on_syscall(uc_engine *uc, void *user)
+{
+    struct pv_vcpu *c = user;
+    int length = length_here(c, NULL);
+    (void)uc;
+    begin_in_block(c);
+    uint64_t start = c->timing ? pv_clock_ns() : 0;
+    struct pv_entry *entry = pv_take(c, R_SYSCALL, 0, 0);
+    if (!entry->row || !pv_system_call(c, ENV64(c->env, ENV_RIP) + (uint64_t)length)) {
+        c->leave = PV_LEAVE_FAULT;
+        c->leave_fault = PV_FAULT(VEC_UD);
+    }
+    if (c->timing && (entry->histogram || (entry->histogram = calloc(1, sizeof *entry->histogram))))
+        pv_histogram_add(entry->histogram, pv_clock_ns() - start);
+    end_in_block(c, PV_LEAVE_STAY);
+    ENV64(c->env, ENV_RIP) -= (uint64_t)length; /* the engine adds it when the hook returns */
+}
+
+static void on_sysenter(uc_engine *uc, void *user)
+{
+    (void)uc;
+    begin_in_block(user);
+    fault_in_block(user, PV_FAULT(VEC_UD)); /* as AMD's processors in long mode (APM vol. 3, SYSENTER) */
+    end_in_block(user, PV_LEAVE_STAY);
+}
+
+bool pv_hooks_install(struct pv_vcpu *c)
+{
+    static const struct { int type, instruction; void *hook; } hooks[] = {
+        { UC_HOOK_INTR, 0, on_interrupt },
+        { UC_HOOK_INSN_INVALID, 0, on_invalid },
+        { UC_HOOK_EDGE_GENERATED, 0, on_new_block },
+        { UC_HOOK_INSN, UC_X86_INS_IN, on_in },
+        { UC_HOOK_INSN, UC_X86_INS_OUT, on_out },
+        { UC_HOOK_INSN, UC_X86_INS_CPUID, on_cpuid },
+        { UC_HOOK_INSN, UC_X86_INS_RDTSC, on_rdtsc },
+        { UC_HOOK_INSN, UC_X86_INS_RDTSCP, on_rdtscp },
+        { UC_HOOK_INSN, UC_X86_INS_SYSCALL, on_syscall },
+        { UC_HOOK_INSN, UC_X86_INS_SYSENTER, on_sysenter },
+    };
+    uc_hook handle;
+    for (size_t i = 0; i < sizeof hooks / sizeof *hooks; i++)
+        if (pv_uc.hook_add(c->uc, &handle, hooks[i].type, hooks[i].hook, c, 1, 0, hooks[i].instruction))
+            return false;
+    return true;
+}

@@ -1,0 +1,71 @@
+/* One slice of guest time: start the engine, come back at the latest when the slicer says so. */
+#include "vcpu.h"
+#include <stdio.h>
+
+static void hold_ring(struct pv_vcpu *c)
+{
+    c->escaped = false;
+    c->escapes++;
+    ENV32(c->env, ENV_HFLAGS) = (ENV32(c->env, ENV_HFLAGS) & ~(uint32_t)HF_CPL) | c->ring;
+    struct pv_segment *ss = pv_segment(c, PV_SS);
+    ss->flags = (ss->flags & ~0x6000u) | (uint32_t)c->ring << 13;
+    ss->selector = (ss->selector & ~3u) | c->ring;
+    pv_uc.ctl(c->uc, UC_CTL_WRITE(UC_CTL_TB_FLUSH, 0)); /* the block at the wrong privilege must not be found again */
+}
+
+static void describe_bytes(struct pv_vcpu *c, char *to, size_t size)
+{
+    uint8_t code[15];
+    int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code), at = 0;
+    to[0] = 0;
+    for (int i = 0; i < have && (size_t)at + 4 < size; i++)
+        at += snprintf(to + at, size - (size_t)at, "%s%02x", i ? " " : "", code[i]);
+}
+
+enum pv_why pv_run_slice(struct pv_vcpu *c)
+{
+    c->slice_start_ns = pv_clock_ns();
+    c->slice_end_ns = c->slice_start_ns + c->slice_ns;
+    c->exits_at_slice = c->exits;
+    c->python_exits = 0;
+    if (c->waiting || c->interrupt_pending || c->flush_translations)
+        pv_settle(c);
+    if (c->why != PV_RUNNING || c->waiting)
+        return c->why;
+    if (!pv_watch(c)) {
+        pv_stop(c, PV_ENGINE_ERROR, 0, "cannot start the slicer thread");
+        return c->why;
+    }
+    uc_err error = UC_ERR_OK;
+    if (sigsetjmp(c->abort_jump, 1)) {
+        char bytes[64];
+        pv_guard_leave();
+        c->dead = true;
+        describe_bytes(c, bytes, sizeof bytes);
+        pv_stop(c, PV_ENGINE_ABORT, 0, "the engine aborted translating the block at RIP %#llx (bytes %s)",
+                (unsigned long long)ENV64(c->env, ENV_RIP), bytes);
+    } else {
+        pv_guard_enter(c);
+        do {
+            error = pv_uc.emu_start(c->uc, ENV64(c->env, ENV_RIP), 0, 0, 0);
+            if (c->escaped)
+                hold_ring(c);
+            else
+                break;
+        } while (!error && c->why == PV_RUNNING);
+        pv_guard_leave();
+    }
+    pv_unwatch(c);
+    c->slices++;
+    if (error)
+        pv_stop(c, PV_ENGINE_ERROR, 0, "%s at RIP %#llx", pv_uc.strerror(error), (unsigned long long)ENV64(c->env, ENV_RIP));
+    uint64_t elapsed = pv_clock_ns() - c->slice_start_ns;
+    if (c->why == PV_RUNNING && c->exits == c->exits_at_slice && elapsed >= c->slice_ns) {
+        c->now_ns += c->slice_ns; /* a guest that waits by looking at memory sees time pass */
+        if (c->clock_page) {
+            c->clock_page[1] = c->now_ns;
+            c->clock_page[0] += 2;
+        }
+    }
+    return c->why;
+}

@@ -1,0 +1,213 @@
+/* One virtual processor: its engine, the privileged state its guest believes in, and what is counted.
+ *
+ * ring is the CPL at which the guest's kernel really runs: 1 under trap and paravirt. What the guest sees as
+ * CPL 0 is that ring; CPL 3 is CPL 3. */
+#ifndef PV_VCPU_H
+#define PV_VCPU_H
+#include "engine.h"
+#include <pthread.h>
+#include <setjmp.h>
+
+#define PV_PAGE 4096ull
+#define PV_MONITOR_BASE (1ull << 36) /* gpa of the monitor's own pages: no guest entry ever points there */
+#define PV_FRAME 0x000ffffffffff000ull
+enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80 };
+#define PTE_NX (1ull << 63)
+enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
+enum { VEC_DE = 0, VEC_UD = 6, VEC_DF = 8, VEC_TS = 10, VEC_NP = 11, VEC_SS = 12, VEC_GP = 13, VEC_PF = 14 };
+enum pv_mode { PV_TRAP, PV_PARAVIRT };
+
+/* An exception that the guest must get; vector -1: none. */
+struct pv_fault { int vector; bool has_error; uint32_t error; };
+#define PV_NO_FAULT ((struct pv_fault){ -1, false, 0 })
+#define PV_FAULT(v) ((struct pv_fault){ (v), false, 0 })
+#define PV_FAULT_CODE(v, e) ((struct pv_fault){ (v), true, (uint32_t)(e) })
+
+/* What the guest believes of its privileged registers. */
+struct pv_virtual {
+    uint64_t cr0, cr2, cr3, cr4, cr8, efer;
+    uint64_t gdt_base, idt_base, tr_base, ldt_base;
+    uint64_t star, lstar, fmask, kernel_gs_base;
+    uint32_t gdt_limit, idt_limit, tr_limit, ldt_limit;
+    uint16_t ldt_selector, tr_selector;
+    uint8_t interrupt_flag, iopl;
+};
+
+/* Pages of the monitor: page tables of either kind. */
+struct pv_pool { uint8_t *base; uint32_t pages, used, free_head; uint32_t *next; };
+
+struct pv_shadow_page { uint64_t tag; uint32_t hash_next; uint8_t level, live, unsync, idle; };
+struct pv_shadow {
+    struct pv_shadow_page *pages; /* one for each page of the pool */
+    uint32_t *hash, *unsync_list; /* chains by tag; pages the guest may be writing */
+    uint32_t hash_mask, unsync_count, root;
+    uint8_t *tracked;   /* for each guest frame: is it a shadowed table that is write-protected */
+    uint32_t *mapped_by; /* for each guest frame: which shadow entry maps it writable: 0 none, ~0 several, else index + 1 */
+    uint64_t fills, table_writes, guest_faults, syncs, zaps, roots, root_hits;
+};
+
+enum { PV_SPACES = 4096 };
+struct pv_tables { uint32_t *roots; uint32_t active, common; };
+
+struct pv_trap { uint64_t rip; uint32_t flags; };
+
+struct pv_exit { uint32_t reason; int64_t key; uint64_t value, address; uint32_t size, error_code, length; void *insn; };
+
+enum { PV_SHAPE_EXIT, PV_SHAPE_CALL, PV_SHAPE_READ, PV_SHAPE_WRITE, PV_SHAPE_NATIVE };
+enum { PV_BUCKETS = 160 };
+struct pv_histogram { uint64_t count, total_ns, min_ns, max_ns, buckets[PV_BUCKETS]; };
+struct pv_row { uint32_t reason; int64_t first, last; void *handler; uint8_t shape, native, argc, user_allowed, bits[6]; };
+struct pv_entry {
+    uint64_t tag, count, calls;
+    const struct pv_row *row; /* NULL: nobody answers */
+    struct pv_histogram *histogram;
+};
+enum { PV_ENTRIES = 4096, PV_INDEX = 8192 };
+
+struct pv_recorded { uint64_t number, tag, rip, registers[16], eflags, cr3; uint8_t cpl; };
+enum { PV_RECORDS = 64 };
+
+struct pv_decoded { uint64_t rip; uint8_t code[16]; void *insn; uint32_t reason; int64_t key; uint8_t length; };
+enum { PV_DECODED = 1024 };
+
+enum pv_why { PV_RUNNING = -1, PV_EXITED, PV_HALTED, PV_MAX_EXITS, PV_TIMEOUT, PV_SHUTDOWN, PV_UNHANDLED, PV_ESCAPED,
+              PV_ENGINE_ABORT, PV_ENGINE_ERROR, PV_STOPPED, PV_RAISED };
+
+struct pv_vcpu {
+    uc_engine *uc;
+    uint8_t *cpu, *env;
+    enum pv_mode mode;
+    uint8_t ring;
+    uint8_t *ram;
+    uint64_t ram_size;
+    struct pv_virtual v;
+    struct pv_pool pool;
+    struct pv_shadow shadow;
+    struct pv_tables tables;
+    /* paravirt */
+    struct pv_trap traps[256];
+    uint64_t kernel_stack, syscall_entry, upcall_rip;
+    uint8_t *event_page;
+    uint64_t *clock_page;
+    /* dispatch */
+    struct pv_row *rows;
+    uint32_t row_count, entry_count;
+    uint16_t *index;
+    struct pv_entry *entries;
+    struct pv_exit exit;
+    struct pv_decoded *decoded;
+    struct pv_recorded *records;
+    /* run state */
+    enum pv_why why;
+    int status;
+    char detail[256];
+    uint64_t exits, exits_at_slice, max_exits;
+    uint64_t now_ns, deadline_ns, exit_cost_ns;
+    bool interrupt_pending, in_hook, in_block, timing, flush_translations, dead, waiting, window_open, guest_mode;
+    uint32_t vmcb_page;
+    uint64_t escape_rip;
+    bool escaped;
+    /* what an in-block hook could not do there, done once the block is left */
+    enum { PV_LEAVE_NONE, PV_LEAVE_ADVANCE, PV_LEAVE_STAY, PV_LEAVE_FAULT } leave;
+    struct pv_fault leave_fault;
+    volatile uint32_t stop_asked;
+    int stop_status;
+    uint64_t slice_ns, slice_start_ns;
+    volatile uint64_t slice_end_ns; /* the slicer moves it on when it repeats a stop */
+    struct pv_vcpu *watch_next;
+    sigjmp_buf abort_jump;
+    uint64_t events_delivered, interrupts_delivered, double_faults, escapes, slices;
+    void *python; /* the Cython object, and whether its thread holds the GIL */
+    void *thread_state;
+    bool gil;
+    uint64_t python_exits; /* of this slice: none lets the next one run without the GIL */
+};
+
+static inline uint64_t *pv_register(struct pv_vcpu *c, int n) { return (uint64_t *)c->env + n; }
+static inline struct pv_segment *pv_segment(struct pv_vcpu *c, int n) { return (struct pv_segment *)(c->env + ENV_SEGMENTS) + n; }
+static inline int pv_cpl(struct pv_vcpu *c) { return (int)(ENV32(c->env, ENV_HFLAGS) & HF_CPL); }
+static inline bool pv_user(struct pv_vcpu *c) { return pv_cpl(c) == 3; }
+static inline bool pv_canonical(uint64_t a) { return (uint64_t)((int64_t)(a << 16) >> 16) == a; }
+
+/* memory.c: from addresses to bytes */
+struct pv_mapping { uint64_t gpa; uint64_t flags; int level; };
+uint8_t *pv_gpa(struct pv_vcpu *c, uint64_t gpa, uint64_t size);
+bool pv_processor_walk(struct pv_vcpu *c, uint64_t gva, struct pv_mapping *to);
+struct pv_fault pv_guest_walk(struct pv_vcpu *c, uint64_t gva, uint32_t access, struct pv_mapping *to);
+struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t size, bool write, bool user);
+int pv_fetch(struct pv_vcpu *c, uint64_t rip, uint8_t code[15]);
+/* tables.c: the pool and paravirt's tables */
+bool pv_pool_init(struct pv_pool *p, uint32_t pages);
+void pv_pool_reset(struct pv_pool *p, uint32_t keep);
+int64_t pv_pool_take(struct pv_pool *p);
+void pv_pool_give(struct pv_pool *p, uint32_t page);
+static inline uint64_t *pv_page(struct pv_pool *p, uint32_t page) { return (uint64_t *)(p->base + PV_PAGE * page); }
+static inline uint64_t pv_page_gpa(uint32_t page) { return PV_MONITOR_BASE + PV_PAGE * page; }
+bool pv_tables_init(struct pv_vcpu *c);
+int pv_tables_create(struct pv_vcpu *c);
+int pv_tables_destroy(struct pv_vcpu *c, uint32_t space);
+int pv_tables_activate(struct pv_vcpu *c, uint32_t space);
+int64_t pv_tables_map(struct pv_vcpu *c, uint32_t space, uint64_t gva, uint64_t gpa, uint64_t pages, uint32_t flags);
+int64_t pv_tables_unmap(struct pv_vcpu *c, uint32_t space, uint64_t gva, uint64_t pages);
+bool pv_tables_lookup(struct pv_vcpu *c, uint32_t space, uint64_t gva, struct pv_mapping *to);
+/* shadow.c */
+bool pv_shadow_init(struct pv_vcpu *c);
+void pv_shadow_load(struct pv_vcpu *c, uint64_t cr3);
+void pv_shadow_invalidate(struct pv_vcpu *c, uint64_t gva);
+void pv_shadow_flush(struct pv_vcpu *c);
+void pv_shadow_note_write(struct pv_vcpu *c, uint64_t gpa);
+struct pv_fault pv_shadow_fault(struct pv_vcpu *c, uint64_t gva, uint32_t error);
+/* segments.c */
+void pv_enter_level(struct pv_vcpu *c, int cpl, uint16_t cs, uint16_t ss);
+uint16_t pv_seen_selector(struct pv_vcpu *c, int segment);
+struct pv_fault pv_load_segment(struct pv_vcpu *c, int segment, uint16_t selector);
+struct pv_fault pv_code_descriptor(struct pv_vcpu *c, uint16_t selector, uint64_t *descriptor);
+struct pv_fault pv_far_transfer(struct pv_vcpu *c, uint16_t selector, uint64_t rip);
+uint64_t pv_rflags(struct pv_vcpu *c);
+void pv_set_rflags(struct pv_vcpu *c, uint64_t rflags);
+bool pv_interrupts_on(struct pv_vcpu *c);
+void pv_set_interrupts(struct pv_vcpu *c, bool on);
+/* deliver.c */
+enum pv_source { PV_EXCEPTION, PV_SOFTWARE, PV_EXTERNAL };
+void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, enum pv_source source);
+struct pv_fault pv_interrupt_return(struct pv_vcpu *c);
+struct pv_fault pv_return_to(struct pv_vcpu *c, uint64_t rip, uint64_t cs, uint64_t rsp, uint64_t ss);
+struct pv_fault pv_system_return(struct pv_vcpu *c, int operand_bits);
+bool pv_system_call(struct pv_vcpu *c, uint64_t next_rip);
+/* exits.c */
+bool pv_hooks_install(struct pv_vcpu *c);
+struct pv_entry *pv_entry_for(struct pv_vcpu *c, uint32_t reason, int write, int64_t key);
+void pv_stop(struct pv_vcpu *c, enum pv_why why, int status, const char *format, ...);
+void pv_settle(struct pv_vcpu *c);
+uint64_t pv_clock_ns(void);
+enum pv_why pv_run_slice(struct pv_vcpu *c);
+enum pv_why pv_run_released(struct pv_vcpu *c);
+void pv_set_cr3(struct pv_vcpu *c, uint64_t gpa);
+static inline uint64_t pv_tag(uint32_t reason, int write, int64_t key) { return (uint64_t)reason << 33 | (uint64_t)write << 32 | (uint32_t)key; }
+enum { R_EXCEPTION = 0, R_CPUID = 10, R_HLT = 12, R_INVLPG = 14, R_RDTSC = 16, R_VMCALL = 18, R_CR = 28, R_DR = 29, R_IO = 30,
+       R_MSR_READ = 31, R_MSR_WRITE = 32, R_EPT_VIOLATION = 48, R_RDTSCP = 51, R_FLAG = 0x100, R_IRET = 0x101, R_SEGMENT = 0x102,
+       R_FAR = 0x103, R_SYSCALL = 0x104, R_SOFTWARE = 0x107 }; /* pv.exits.Reason */
+void pv_take_gil(struct pv_vcpu *c);
+struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t key);
+void pv_answer(struct pv_vcpu *c, struct pv_entry *entry);
+void pv_close_window(struct pv_vcpu *c);
+void pv_svm_exit(struct pv_vcpu *c, uint32_t code);
+void pv_guest_mode(struct pv_vcpu *c, uint64_t intercepts, uint16_t cr_reads, uint16_t cr_writes, uint32_t exceptions, uint64_t nested_root);
+const struct pv_row *pv_row_for(struct pv_vcpu *c, uint32_t reason, int write, int64_t key);
+void pv_histogram_add(struct pv_histogram *h, uint64_t ns);
+enum { PV_NATIVE_NONE, PV_NATIVE_REFLECT, PV_NATIVE_SHADOW_FAULT, PV_NATIVE_SYSCALL };
+/* the four ways into Python; core.pyx fills them in. Each is called with the GIL held. */
+struct pv_python {
+    void (*answer)(struct pv_vcpu *c, struct pv_entry *entry);
+    bool (*decode)(struct pv_vcpu *c, struct pv_decoded *slot, const uint8_t *code, int size);
+    int (*acknowledge)(struct pv_vcpu *c);
+    void (*deadline)(struct pv_vcpu *c);
+};
+extern struct pv_python pv_python;
+/* watchdog.c */
+bool pv_watch(struct pv_vcpu *c);
+void pv_unwatch(struct pv_vcpu *c);
+/* guard.c */
+void pv_guard_enter(struct pv_vcpu *c);
+void pv_guard_leave(void);
+#endif

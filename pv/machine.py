@@ -1,0 +1,241 @@
+"""One virtual machine: memory, a processor, a technique and tables put together, and run.
+
+    with Machine(memory="16MiB", technique="paravirt") as machine:
+        machine.load("guest.elf")
+        outcome = machine.run(timeout=5)
+
+Nothing here is on the path of an exit. Handlers are given a weak proxy of their machine, so that a machine that is
+dropped is freed at once, and close() breaks what else refers back.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import weakref
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from pv.assembly import Party, build_table, check_options, find_members
+from pv.boot import start_guest
+from pv.clock import Clock
+from pv.console import Console
+from pv.devices.pc import Pc
+from pv.engines import EngineFactory, find_engine
+from pv.grants import limit_calls
+from pv.loaders import Image, load
+from pv.memory import PAGE_SIZE, GuestMemory, parse_size
+from pv.outcome import RESUMABLE, Outcome, make_outcome
+from pv.plugin import LoadedPlugin
+from pv.techniques import technique as find_technique
+from pv.trace import Sink, wrap_rows
+
+log = logging.getLogger("pvkit")
+
+MIB: Final = 1 << 20
+TIMEOUT_MOST_S: Final = 1e9  # as ns it fits the engine's 64 bits
+ENGINE_OPTIONS: Final[dict[str, Callable[[int], int]]] = {  # each with its value for a memory of so many bytes
+    # Tables that map all memory in 4 KiB pages take 1/512 of it; as much again for the guest's own spaces.
+    "monitor_pages": lambda memory_bytes: 1024 + 2 * (memory_bytes // PAGE_SIZE) // 512,
+    # A guest of some hundred blocks fits 1 MiB, a kernel wants 64: a guest's code grows with its memory.
+    "translation_buffer_bytes": lambda memory_bytes: min(max(memory_bytes // 16, MIB), 64 * MIB),
+}
+
+
+class Machine:
+    """One VM of `memory` bytes (`16MiB`, 4096 KiB ...) under `technique`, on `engine` (a name, or a factory).
+
+    hypercalls: Hypercall or Plugin objects beside the installed plugins; plugins=False leaves those out.
+    strict: a plugin that fails to import is an error. grants: names of the calls that this guest may make, None for
+    all. quotas: most calls a second (virtual) by name. console: a Console, or a callable that gets the bytes.
+    options: engine options (ENGINE_OPTIONS) and `PLUGIN.NAME`. trace: a callable or stream that gets a line an exit.
+
+    Raises ValueError for an argument it cannot use, Collision and PluginError as pv.dispatch and pv.plugin say.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory: str | int = "16MiB",
+        technique: str = "paravirt",
+        engine: str | EngineFactory = "unicorn",
+        hypercalls: Iterable[Any] = (),
+        plugins: bool = True,
+        disabled_plugins: Collection[str] = (),
+        strict: bool = False,
+        grants: Iterable[str] | None = None,
+        quotas: Mapping[str, int] | None = None,
+        console: Console | Callable[[bytes], object] | None = None,
+        options: Mapping[str, Any] | None = None,
+        time_exits: bool = False,
+        trace: Sink | None = None,
+    ) -> None:
+        self._closed = self._running = False
+        self._cleanup = ExitStack()
+        self._set_up: list[Any] = []
+        self._time_exits = time_exits
+        self.image: Image | None = None
+        self.outcome: Outcome | None = None
+        self.notes: list[str] = []  # what a person should know and nothing fails for
+        self.state: dict[str, Any] = {}  # what each plugin keeps for this machine, by the plugin's name
+        self.options: Final = dict(options or {})
+        self.console: Final = console if isinstance(console, Console) else Console(console)
+        self.technique: Final = find_technique(technique)
+        make_vcpu = find_engine(engine)
+        members, reports = find_members(
+            self.technique, hypercalls, plugins=plugins, disabled=disabled_plugins, strict=strict
+        )
+        self.notes += reports
+        check_options(self.options, ENGINE_OPTIONS, (member.plugin.name for member in members))
+        try:
+            self.memory: Final = GuestMemory(parse_size(memory))
+            self._cleanup.callback(self.memory.close)
+            self.vcpu: Final = self._make_vcpu(make_vcpu)
+            self.clock: Final = Clock(self.vcpu)
+            self._cleanup.callback(self.clock.close)
+            self.vcpu.set_timer_source(self.clock.fire)
+            self.pc: Final = self._make_pc() if self.technique.boot == "guest tables" else None
+            for member in members:
+                if hasattr(member.plugin, "set_up"):
+                    self.state[member.plugin.name] = member.plugin.set_up(weakref.proxy(self))
+                    self._set_up.append(member.plugin)
+            parties = self._parties(members)
+            self.call_numbers: Mapping[str, int] = {}
+            self.table, self.call_numbers = build_table(
+                parties,
+                lambda rows: limit_calls(rows, grants, quotas, self.clock),
+                lambda rows: rows if trace is None else wrap_rows(rows, self.vcpu, trace),
+            )
+            self.vcpu.bind(self.table)
+            if time_exits:
+                self.vcpu.time_exits(True)
+        except BaseException:
+            self.close()
+            raise
+
+    def load(self, guest: str | PathLike[str] | bytes) -> None:
+        """Put a guest into memory: an ELF or flat image, as a path or as its bytes.
+
+        Raises pv.loaders.LoadError for what is no guest, OSError where the file cannot be read.
+        """
+        self._check_open("load()")
+        if self.image is not None:
+            raise RuntimeError("load(): this machine has a guest already; make another machine for another guest")
+        data = bytes(guest) if isinstance(guest, bytes | bytearray | memoryview) else Path(guest).read_bytes()
+        image = load(data, self.memory.size_bytes)
+        start_guest(self.vcpu, self.memory, image, self.technique.boot)
+        self.image = image
+        if image.abi_version is not None and not self.technique.takes_hypercalls:
+            self._note(f"the guest is made for hypercalls, which technique {self.technique.name!r} does not take")
+
+    def run(self, timeout: float | None = None, max_exits: int | None = None) -> Outcome:
+        """Run the guest until it ends, for `timeout` seconds of the host, or for `max_exits` exits.
+
+        After MAX_EXITS, TIMEOUT or STOPPED, and after a handler's exception (which leaves here as it is), it may be
+        called again. Raises RuntimeError where there is no guest to run, or where it runs already.
+        """
+        self._check_open("run()")
+        if self._running:
+            raise RuntimeError("run(): this machine runs already; a handler or another thread cannot run it again")
+        if self.image is None:
+            raise RuntimeError("run(): there is no guest; call load() first")
+        if self.outcome is not None and self.outcome.why not in RESUMABLE:
+            raise RuntimeError(f"run(): the guest has ended: {self.outcome.summary}")
+        timeout_ns, exits = budgets(timeout, max_exits)
+        self._running = True
+        started = time.perf_counter()
+        try:
+            ended = self.vcpu.run(exits, timeout_ns)
+        finally:
+            self._running = False
+        self.outcome = make_outcome(
+            self.vcpu,
+            ended,
+            call_names={number: name for name, number in self.call_numbers.items()},
+            console=self.console.text,
+            seconds=time.perf_counter() - started,
+            timed=self._time_exits,
+        )
+        return self.outcome
+
+    def stop(self, status: int = 0) -> None:
+        """Have run() return STOPPED with `status`, from a handler or from any thread."""
+        self._check_open("stop()")
+        self.vcpu.stop(status)
+
+    def patch(self, gpa: int, data: bytes) -> None:
+        """Write guest memory that may hold code. Raises GuestError(EFAULT) outside memory."""
+        self._check_open("patch()")
+        self.vcpu.write_code(gpa, data)
+
+    def close(self) -> None:
+        """Free everything: plugins are torn down, engine and memory given back. Further calls do nothing."""
+        if self._closed:
+            return
+        if self._running:
+            raise RuntimeError("close(): the machine is running; call stop(), and close() once run() has returned")
+        self._closed = True
+        for plugin in self._set_up:
+            if hasattr(plugin, "tear_down"):
+                self._cleanup.callback(plugin.tear_down, self)
+        self._set_up.clear()
+        self._cleanup.close()
+        self.state.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_cleanup"):  # an argument of no use is refused before there is anything to close
+            self.close()
+
+    def _check_open(self, what: str) -> None:
+        if self._closed:
+            raise RuntimeError(f"{what}: the machine is closed")
+
+    def _note(self, line: str) -> None:
+        self.notes.append(line)
+        log.info("%s", line)
+
+    def _make_vcpu(self, make: EngineFactory) -> Any:
+        sizes = {name: self.options.get(name) or size(self.memory.size_bytes) for name, size in ENGINE_OPTIONS.items()}
+        vcpu = make(self.memory, decode=self.technique.decode, mode=self.technique.name, **sizes)
+        self._cleanup.callback(vcpu.close)
+        return vcpu
+
+    def _make_pc(self) -> Pc:
+        vcpu, clock = self.vcpu, self.clock
+        pc = Pc(
+            console_write=self.console.write,
+            interrupt=lambda level: vcpu.request_interrupt() if level else None,
+            now_ns=lambda: clock.now_ns,
+            at=clock.at,
+            memory_bytes=self.memory.size_bytes,
+        )
+        vcpu.set_interrupt_source(pc.acknowledge)
+        return pc
+
+    def _parties(self, members: Iterable[LoadedPlugin]) -> Iterator[Party]:
+        """Who brings rows, in the order in which they are asked."""
+        yield f"technique {self.technique.name}", self.technique.rows(self.vcpu, self.vcpu.native)
+        if self.pc is not None:
+            yield "devices", self.pc.rows()
+        for member in members:
+            yield member.source, member.plugin.rows(weakref.proxy(self))
+
+
+def budgets(timeout: float | None, max_exits: int | None) -> tuple[int, int]:
+    """(ns, exits) as Vcpu.run takes them, 0 for no limit. Raises ValueError unless each is above 0."""
+    for name, value in (("timeout", timeout), ("max_exits", max_exits)):
+        if value is not None and not value > 0:
+            raise ValueError(f"run(): {name}={value!r} is not above 0; leave it out for no limit")
+    return 0 if timeout is None else max(1, int(min(timeout, TIMEOUT_MOST_S) * 1e9)), max_exits or 0

@@ -1,0 +1,129 @@
+"""Which plugins are installed: hypercall families by entry point, the built-in ones among them.
+
+The group is `pvkit.hypercalls`; each entry point names a Plugin. Entry points are scanned and imported once a
+process. A plugin that fails to import is reported and left out, or fatal under `strict`; two of one name are refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from pv.dispatch import Row
+
+if TYPE_CHECKING:
+    from pv.machine import Machine
+
+GROUP: Final = "pvkit.hypercalls"
+log = logging.getLogger("pvkit")
+
+
+class Plugin(Protocol):
+    """A family of hypercalls. set_up comes before rows, tear_down when the machine closes."""
+
+    @property
+    def name(self) -> str: ...
+    def rows(self, machine: Machine) -> Iterable[Row]: ...
+    def set_up(self, machine: Machine) -> None: ...
+    def tear_down(self, machine: Machine) -> None: ...
+
+
+class PluginError(ValueError):
+    """A plugin that cannot be used: the entry point and its distribution are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPlugin:
+    """A plugin and where it came from: `source` is its entry point and distribution, for messages."""
+
+    name: str
+    plugin: Any
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPlugins:
+    """What load_plugins found: the plugins by name, and a line for each that was left out."""
+
+    plugins: tuple[LoadedPlugin, ...]
+    reports: tuple[str, ...]
+
+
+def load_plugins(disabled: Collection[str] = (), strict: bool = False) -> LoadedPlugins:
+    """All installed plugins but the `disabled` ones, by entry point's name.
+
+    Raises ValueError for a disabled name that none has; PluginError where two distributions claim one name, and,
+    under `strict`, where one fails to import.
+    """
+    return _load(frozenset(disabled), strict)
+
+
+def rescan() -> None:
+    """Forget what was scanned and imported: distributions were installed while this process ran."""
+    _scan.cache_clear()
+    _import.cache_clear()
+    _load.cache_clear()
+
+
+@lru_cache(maxsize=64)
+def _load(disabled: frozenset[str], strict: bool) -> LoadedPlugins:
+    found = _scan()
+    if unknown := sorted(disabled - {point.name for point in found}):
+        names = ", ".join(point.name for point in found) or "none"
+        raise ValueError(f"no plugin is named {unknown[0]!r}; installed: {names}")
+    plugins: list[LoadedPlugin] = []
+    reports: list[str] = []
+    taken: dict[str, EntryPoint] = {}
+    for point in found:
+        if point.name in disabled:
+            continue
+        if other := taken.get(point.name):
+            raise PluginError(
+                f"two plugins are named {point.name!r}: {source(other)} and {source(point)}; "
+                f"uninstall one, or disable {point.name!r}"
+            )
+        taken[point.name] = point
+        plugin, error = _import(point)
+        if error is None:
+            plugins.append(LoadedPlugin(point.name, plugin, source(point)))
+        elif strict:
+            raise PluginError(f"plugin {source(point)} cannot be used: {describe(error)}") from error
+        else:
+            reports.append(f"plugin {source(point)} left out: {describe(error)}")
+            log.warning("%s", reports[-1])
+    return LoadedPlugins(tuple(plugins), tuple(reports))
+
+
+@lru_cache(maxsize=1)
+def _scan() -> tuple[EntryPoint, ...]:
+    return tuple(sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)))
+
+
+@cache
+def _import(point: EntryPoint) -> tuple[Any, Exception | None]:
+    """The plugin that `point` names, or why there is none."""
+    try:
+        plugin = point.load()
+    except Exception as error:  # whatever a stranger's module raises on import is that plugin's failure, not ours
+        return None, error
+    missing = [part for part in ("name", "rows", "set_up", "tear_down") if not hasattr(plugin, part)]
+    if missing:
+        return None, TypeError(f"{point.value} is a {type(plugin).__name__} without {missing[0]}, not a plugin")
+    return plugin, None
+
+
+def source(point: EntryPoint) -> str:
+    """`name (module:ATTRIBUTE, from distribution version)`."""
+    distribution = point.dist
+    origin = f"{distribution.name} {distribution.version}" if distribution else "an unknown distribution"
+    return f"{point.name} ({point.value}, from {origin})"
+
+
+def describe(error: Exception) -> str:
+    """The error on one line, with its type."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,89 @@
+"""The harness: names are checked, pairs do the same number of operations, medians count, results are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+import bench.compare as harness
+from bench.compare import PACKAGES, WORKLOADS, Run, UnknownName, check_names, compare
+from pv.report.comparison import WELL
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
+    """Workloads made by hand: their images are their names. Gives what was built."""
+    asked: list[tuple[str, str, int]] = []
+
+    def find(name: str, technique: str) -> SimpleNamespace:
+        def build(operations: int) -> bytes:
+            asked.append((name, technique, operations))
+            return f"{name} {technique}".encode()
+
+        return SimpleNamespace(NAME=name, OPERATION=f"one {name}", DEFAULT_OPERATIONS=100, build=build)
+
+    monkeypatch.setattr(harness, "find_workload", find)
+    return asked
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, runs: dict[str, Iterator[Run]]) -> None:
+    """Let each technique's runs come from `runs` instead of a machine."""
+    monkeypatch.setattr(harness, "run_once", lambda _image, technique: next(runs[technique]))
+
+
+def well(seconds: float = 1.0, text: str = "result 7\n") -> Run:
+    return Run(seconds, {"VMCALL": 3, "HLT": 1}, text, WELL)
+
+
+def test_names_default_to_all_and_keep_their_order() -> None:
+    assert check_names("workload", (), WORKLOADS) == WORKLOADS
+    assert check_names("workload", ("map", "clock", "map"), WORKLOADS) == ("map", "clock")
+
+
+def test_an_unknown_name_is_answered_with_those_there_are() -> None:
+    with pytest.raises(UnknownName, match=r"no workload is called 'mop'; there are console, clock, address-space"):
+        compare(["mop"])
+    with pytest.raises(UnknownName, match="no technique is called 'magic'; there are paravirt, trap"):
+        compare(["map"], ["magic"])
+
+
+def test_both_halves_do_the_same_work(built: list[tuple[str, str, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, {name: iter([well()]) for name in PACKAGES})
+    rows = compare(["map"], scale=2.5, repeat=1)
+    assert built == [("map", "paravirt", 250), ("map", "trap", 250)]
+    assert [(row.technique, row.operations, row.exits, row.agrees) for row in rows] == [
+        ("paravirt", 250, 4, True),
+        ("trap", 250, 4, True),
+    ]
+
+
+@pytest.mark.usefixtures("built")
+def test_the_median_of_the_repeats_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, {"trap": iter([well(9.0), well(2.0), well(3.0)])})
+    (row,) = compare(["map"], ["trap"], repeat=3)
+    assert (row.seconds, row.repeats, row.agrees) == (3.0, 3, None)
+
+
+@pytest.mark.usefixtures("built")
+def test_other_results_do_not_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, {"paravirt": iter([well()]), "trap": iter([well(text="result 8\n")])})
+    rows = compare(["map"], repeat=1)
+    assert [(row.result, row.agrees) for row in rows] == [("result 7", False), ("result 8", False)]
+
+
+@pytest.mark.usefixtures("built")
+def test_a_guest_that_fails_agrees_with_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = Run(0.1, {}, "", "unhandled exit")
+    answer(monkeypatch, {"paravirt": iter([well()]), "trap": iter([failed])})
+    rows = compare(["map"], repeat=1)
+    assert [(row.ended, row.agrees) for row in rows] == [(WELL, False), ("unhandled exit", False)]
+
+
+@pytest.mark.usefixtures("built")
+def test_techniques_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, {name: iter([well(), well()]) for name in PACKAGES})
+    seen: list[str] = []
+    compare(["map"], repeat=2, on_run=lambda _workload, technique: seen.append(technique))
+    assert seen == ["paravirt", "trap", "paravirt", "trap"]

@@ -1,0 +1,87 @@
+"""`pvkit compare`: its table, its JSON, its exit codes, and one line for each mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pv.cli.compare as command
+from pv.cli import main
+from pv.report.comparison import WELL, ComparisonRow
+
+ROW = ComparisonRow("map", "trap", "unicorn", "map a page", 10, 40, {"INVLPG": 40}, 0.001, 3, "result 7", WELL, True)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A harness made by hand: keeps what it was asked, gives asked["rows"]."""
+    kept: dict[str, Any] = {"rows": [dataclasses.replace(ROW, technique="paravirt", seconds=0.0005), ROW]}
+
+    def compare(names: tuple[str, ...], techniques: tuple[str, ...], **options: Any) -> list[ComparisonRow]:
+        kept.update(names=names, techniques=techniques, **options)
+        options["on_run"](names[0], techniques[0])
+        rows: list[ComparisonRow] = kept["rows"]
+        return rows
+
+    monkeypatch.setattr(command.harness, "compare", compare)
+    return kept
+
+
+def test_all_workloads_under_all_techniques(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare"]) == 0
+    assert len(asked["names"]) == 8
+    assert asked["techniques"] == ("paravirt", "trap")
+    out, error = capsys.readouterr()
+    assert "agrees" in out
+    assert "0.50" in out
+    assert error == ""
+
+
+def test_choices_reach_the_harness(asked: dict[str, Any]) -> None:
+    assert main(["compare", "clock", "map", "--technique", "trap", "--scale", "0.5", "--repeat", "2"]) == 0
+    assert (asked["names"], asked["techniques"]) == (("clock", "map"), ("trap",))
+    assert (asked["scale"], asked["repeat"]) == (0.5, 2)
+
+
+@pytest.mark.usefixtures("asked")
+def test_json_goes_to_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    assert main(["compare", "--json", str(file)]) == 0
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    assert [row["technique"] for row in rows] == ["paravirt", "trap"]
+    assert rows[1]["exits_by_reason"] == {"INVLPG": 40}
+
+
+@pytest.mark.usefixtures("asked")
+def test_json_to_stdout_stands_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--json", "-"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 2
+
+
+@pytest.mark.parametrize("change", [{"agrees": False}, {"ended": "triple fault", "agrees": False}])
+def test_results_that_differ_are_exit_code_1(asked: dict[str, Any], change: dict[str, Any]) -> None:
+    asked["rows"][0] = dataclasses.replace(ROW, **change)
+    assert main(["compare"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["mop"], "no workload is called 'mop'; there are console, clock, address-space"),
+        (["--technique", "magic"], "no technique is called 'magic'; there are paravirt, trap"),
+        (["--scale", "0"], "--scale 0 is not a number above 0"),
+        (["--scale", "nan"], "--scale nan is not a number above 0"),
+        (["--scale", "inf"], "--scale inf is not a number above 0"),
+        (["--repeat", "0"], "--repeat 0 is less than 1"),
+        (["--json", "/nowhere/at/all.json", "map"], "cannot write /nowhere/at/all.json: No such file or directory"),
+    ],
+)
+@pytest.mark.usefixtures("asked")
+def test_a_mistake_is_one_line(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"pvkit: {says}")

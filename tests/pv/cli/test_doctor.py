@@ -1,0 +1,96 @@
+"""`pvkit doctor`: a line a finding, a cure beside what is missing, and an exit code that the engine decides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pv.cli.doctor as command
+from pv.cli import main
+from pv.cli.doctor import Finding
+from pv.plugin import LoadedPlugins, PluginError
+
+
+def find(monkeypatch: pytest.MonkeyPatch, *findings: Finding) -> int:
+    monkeypatch.setattr(command, "CHECKS", (lambda: iter(findings),))
+    return main(["doctor"])
+
+
+def test_a_missing_thing_has_its_cure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert find(monkeypatch, Finding("anvil", True, "iron"), Finding("hammer", False, "no", "buy a hammer")) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["ok", "anvil", "iron"],
+        ["missing", "hammer", "no"],
+        ["to", "mend:", "buy", "a", "hammer"],
+    ]
+
+
+def test_only_what_the_engine_needs_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find(monkeypatch, Finding("kvm", False, "not there")) == 0
+    assert find(monkeypatch, Finding("native core", False, "not built", needed=True)) == 1
+
+
+def test_this_interpreter_is_found() -> None:
+    first = next(command.python())
+    assert (first.what, first.ok, first.needed) == ("Python", True, True)
+
+
+def test_a_machine_without_a_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command.shutil, "which", lambda _name: None)
+    (finding,) = command.compiler()
+    assert (finding.ok, finding.needed) == (False, False)
+    assert "apt-get" in finding.mend
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file"), PermissionError(13, "Permission denied")])
+def test_kvm_that_does_not_open_is_not_needed(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    def refuse(_path: Path, _flags: int) -> int:
+        raise error
+
+    monkeypatch.setattr(os, "open", refuse)
+    findings = list(command.kvm())
+    assert [(finding.ok, finding.needed) for finding in findings] == [(False, False)]
+    assert findings[0].mend
+
+
+@pytest.mark.parametrize(
+    ("raised", "detail"),
+    [(ModuleNotFoundError("no core"), "no core"), (ImportError("libunicorn's layout differs"), "layout differs")],
+)
+def test_an_engine_that_does_not_import_says_why(
+    monkeypatch: pytest.MonkeyPatch, raised: ImportError, detail: str
+) -> None:
+    def refuse(_name: str) -> object:
+        raise raised
+
+    monkeypatch.setattr(command.importlib, "import_module", refuse)
+    *_, last = command.engine()
+    assert (last.ok, last.needed) == (False, True)
+    assert detail in last.detail
+
+
+def plugins_of(monkeypatch: pytest.MonkeyPatch, found: LoadedPlugins) -> list[Finding]:
+    monkeypatch.setattr(command, "load_plugins", lambda: found)
+    return list(command.plugins())
+
+
+def test_a_broken_plugin_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    (finding,) = plugins_of(monkeypatch, LoadedPlugins((), ("plugin x left out: ImportError: y",)))
+    assert (finding.ok, finding.detail) == (False, "plugin x left out: ImportError: y")
+
+
+def test_no_plugin_at_all_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    (finding,) = plugins_of(monkeypatch, LoadedPlugins((), ()))
+    assert (finding.what, finding.ok) == ("plugins", False)
+
+
+def test_two_plugins_of_one_name_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def clash() -> Iterator[LoadedPlugins]:
+        raise PluginError("two plugins are named 'x'")
+
+    monkeypatch.setattr(command, "load_plugins", clash)
+    (finding,) = command.plugins()
+    assert (finding.ok, finding.detail) == (False, "two plugins are named 'x'")

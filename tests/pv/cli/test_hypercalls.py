@@ -1,0 +1,46 @@
+"""`pvkit hypercalls`: the list, a page a call, and the headers of what is installed."""
+
+from __future__ import annotations
+
+import pytest
+
+from guest_sdk import abi
+from pv.cli import main
+
+
+def test_list_names_every_built_in(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hypercalls", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for call in abi.CALLS:
+        assert any(line.startswith(f"{call.number:#06x}") and f" {call.name}(" in line for line in lines), call.name
+
+
+def test_list_is_what_no_word_means(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hypercalls"]) == 0
+    alone = capsys.readouterr().out
+    assert main(["hypercalls", "list"]) == 0
+    assert capsys.readouterr().out == alone
+
+
+def test_show_tells_registers_and_owner(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hypercalls", "show", "console_write"]) == 0
+    page = capsys.readouterr().out
+    assert page.startswith("0x1010  console_write(")
+    assert "owner: console" in page
+
+
+def test_show_of_an_unknown_name_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hypercalls", "show", "console_wite"]) == 2
+    assert capsys.readouterr().err == "pvkit: no hypercall is named 'console_wite'; did you mean 'console_write'?\n"
+
+
+@pytest.mark.parametrize("language", ["c", "asm"])
+def test_header_has_every_built_in(language: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hypercalls", "header", language]) == 0
+    text = capsys.readouterr().out.lower()
+    assert [call.name for call in abi.CALLS if call.name not in text] == []
+
+
+def test_header_of_another_language_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hypercalls", "header", "cobol"]) == 2
+    assert capsys.readouterr().err == "pvkit: no header for 'cobol'; there are c, asm\n"

@@ -1,0 +1,176 @@
+"""`pvkit run`: exit codes, what goes to stdout and what to stderr, and one line for each mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import pv.cli.run as command
+from pv.cli import main
+from pv.engines.base import RecordedExit
+from pv.exits import Reason, StopWhy
+from pv.outcome import ExitCounts, Outcome
+
+
+def outcome(why: StopWhy = StopWhy.EXITED, status: int | None = 0, detail: str = "") -> Outcome:
+    record = RecordedExit(7, Reason.VMCALL, 0x1003, 0x100000, 2, 1, (0,) * 16, b"\x0f\x01\xc1")
+    return Outcome(
+        why=why,
+        status=status,
+        detail=detail,
+        rip=0x100000,
+        code=b"\x0f\x0b",
+        exits=ExitCounts(VMCALL=2),
+        by_key={("VMCALL", "exit"): 1, ("VMCALL", "console_write"): 1},
+        calls={},
+        events={},
+        latencies={},
+        record=(record,),
+        seconds=0.1,
+        console="hello\n",
+    )
+
+
+class FakeMachine(SimpleNamespace):
+    """Says hello, remembers how it was asked, and ends as it is told."""
+
+    def __enter__(self) -> FakeMachine:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.closed = True
+
+    def load(self, image: bytes) -> None:
+        self.image = image
+
+    def run(self, **budgets: Any) -> Outcome:
+        self.budgets = budgets
+        self.options["console"](b"hello\n")
+        return self.ends
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
+    made = FakeMachine(ends=outcome(), options={})
+
+    def make(**options: Any) -> FakeMachine:
+        made.options = options
+        return made
+
+    monkeypatch.setattr(command, "Machine", make)
+    return made
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> str:
+    file = tmp_path / "guest.elf"
+    file.write_bytes(b"a guest")
+    return str(file)
+
+
+def test_console_goes_to_stdout_and_nothing_else(
+    machine: FakeMachine, guest: str, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert main(["run", guest]) == 0
+    assert capfdbinary.readouterr() == (b"hello\n", b"")
+    assert machine.image == b"a guest"
+    assert machine.closed
+
+
+@pytest.mark.parametrize(
+    ("why", "status", "code"),
+    [
+        (StopWhy.EXITED, 0, 0),
+        (StopWhy.EXITED, 3, 3),
+        (StopWhy.EXITED, 255, 255),
+        (StopWhy.HALTED, None, 0),
+        (StopWhy.TIMEOUT, None, 124),
+        (StopWhy.MAX_EXITS, None, 124),
+        (StopWhy.SHUTDOWN, None, 125),
+        (StopWhy.UNHANDLED, None, 125),
+        (StopWhy.ENGINE_ABORT, None, 125),
+    ],
+)
+def test_exit_code_says_how_it_ended(
+    machine: FakeMachine, guest: str, why: StopWhy, status: int | None, code: int
+) -> None:
+    machine.ends = outcome(why, status)
+    assert main(["run", guest]) == code
+
+
+def test_abnormal_stop_is_one_line_with_rip_and_bytes(
+    machine: FakeMachine, guest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.ends = outcome(StopWhy.UNHANDLED, None, "no row for port 0x10")
+    assert main(["run", guest]) == 125
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "pvkit: unhandled exit at rip 0x100000 (0f 0b): no row for port 0x10"
+
+
+def test_verbose_shows_the_flight_record(machine: FakeMachine, guest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.ends = outcome(StopWhy.SHUTDOWN, None)
+    assert main(["run", guest, "-v"]) == 125
+    error = capsys.readouterr().err
+    assert "vmcall" in error
+    assert "registers at exit 7" in error
+
+
+def test_stats_are_a_table_on_stderr(machine: FakeMachine, guest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", guest, "--stats"]) == 0
+    assert machine.options["time_exits"] is True
+    error = capsys.readouterr().err
+    assert "VM-EXIT" in error
+    assert "VMCALL console_write" in error
+    assert "Total Samples:2" in error
+
+
+def test_options_reach_the_machine(machine: FakeMachine, guest: str) -> None:
+    options = "--technique trap --memory 32MiB --timeout 2.5 --max-exits 9 --strict --no-plugin a --no-plugin b"
+    assert main(["run", guest, *options.split()]) == 0
+    assert machine.budgets == {"timeout": 2.5, "max_exits": 9}
+    asked = machine.options
+    assert (asked["technique"], asked["memory"], asked["strict"]) == ("trap", "32MiB", True)
+    assert asked["disabled_plugins"] == ["a", "b"]
+    assert asked["trace"] is None
+
+
+MISTAKES: list[tuple[list[str], Callable[[str], bool]]] = [
+    (["--technique", "magic"], lambda line: "magic" in line and "paravirt" in line),
+    (["--memory", "lots"], lambda line: "lots" in line and "16MiB" in line),
+    (["--memory", "1K"], lambda line: "1MiB" in line),
+    (["--timeout", "0"], lambda line: line == "pvkit: --timeout 0 is not above 0"),
+    (["--timeout", "nan"], lambda line: "--timeout" in line),
+    (["--max-exits", "-1"], lambda line: "--max-exits" in line),
+    (["--timeout", "soon"], lambda line: "--timeout" in line),
+    (["--nonsense"], lambda line: "--nonsense" in line),
+    (["--no-plugin", "nobody"], lambda line: "nobody" in line),
+]
+
+
+@pytest.mark.parametrize(("options", "says"), MISTAKES, ids=[" ".join(options) for options, _ in MISTAKES])
+def test_a_mistake_is_one_line(
+    options: list[str], says: Callable[[str], bool], guest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", guest, *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("pvkit: ")
+    assert says(line)
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    absent = tmp_path / "absent.elf"
+    assert main(["run", str(absent)]) == 2
+    assert capsys.readouterr().err == f"pvkit: cannot read {absent}: No such file or directory\n"
+
+
+@pytest.mark.parametrize("image", [b"\x7fELF", b"\x7fELF\x01\x01\x01" + bytes(60)], ids=["truncated", "32-bit"])
+def test_a_file_that_is_no_guest_is_one_line(image: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "bad.elf"
+    file.write_bytes(image)
+    assert main(["run", str(file)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("pvkit: ")
