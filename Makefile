@@ -9,7 +9,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 BUILD  := pyproject.toml setup.py \
-          $(wildcard pv/engines/unicorn/*.pyx pv/engines/unicorn/*.pxd pv/engines/unicorn/native/*.[ch])
+          $(wildcard pv/engines/unicorn/*.pyx pv/engines/unicorn/*.px[di] pv/engines/unicorn/native/*.[ch])
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
             $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 

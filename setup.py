@@ -31,7 +31,7 @@ def native_core() -> list[Extension]:
     extension = Extension(
         "pv.engines.unicorn.core",
         sources=[str(CORE / "core.pyx"), *sorted(map(str, CORE.glob("native/*.c")))],
-        depends=sorted(map(str, [*CORE.glob("*.pxd"), *CORE.glob("native/*.h")])),
+        depends=sorted(map(str, [*CORE.glob("*.px[di]"), *CORE.glob("native/*.h")])),
         include_dirs=[unicorn_headers(), str(CORE), str(CORE / "native")],
         libraries=["dl", "pthread"],
         extra_compile_args=["-O2", "-std=gnu11", "-Wall"],

@@ -23,12 +23,10 @@ FIXED: Final = {  # what keystone does not know; without operands
     "sysretl": "0f07",
     "sysexitq": "480f35",
     "endbr64": "f30f1efa",
-    "lretq": "48cb",
     "movsd": "a5",
-    "xlat": "d7",
 }
 PREFIX_BYTES: Final = {"lock": b"\xf0", "rep": b"\xf3", "repne": b"\xf2"}
-RESPELLED: Final = {"loopz": "loope", "loopnz": "loopne", "retn": "ret", "lretq": "retfq"}
+RESPELLED: Final = {"loopz": "loope", "loopnz": "loopne", "retn": "ret", "lretq": "retfq", "xlat": "xlatb"}
 REFUSED: Final = {  # each would assemble to the form of another operand size
     "iret": "iretq",
     "sysret": "sysretq or sysretl",
@@ -39,14 +37,12 @@ REFUSED: Final = {  # each would assemble to the form of another operand size
     "lret": "retfq",
 }
 HIGH_BYTES: Final = frozenset({"ah", "bh", "ch", "dh"})
-NEEDS_REX: Final = frozenset({"spl", "bpl", "sil", "dil", *(f"cr{n}" for n in range(8, 16))})
 MOST_CACHED: Final = 1 << 16
 
 
 def _takes_rex(name: str, *, in_address: bool) -> bool:
-    info = iced_x86.RegisterInfo(REGISTERS[name])
-    extended = info.number >= 8 and info.base != iced_x86.Register.ES
-    return name in NEEDS_REX or extended or (info.size == 8 and not in_address)
+    info = iced_x86.RegisterInfo(REGISTERS[name])  # numbers AL..BL AH..BH as 0-7, then SPL and on
+    return info.number >= 8 or (info.size == 8 and not in_address)
 
 
 def _spell(operand: Operand) -> str:

@@ -7,28 +7,28 @@ trap: they show the processor's own tables.
 
 from __future__ import annotations
 
+from typing import Protocol, cast
+
 from pv.dispatch import Row
-from pv.emulate.architecture import GENERAL_PROTECTION, GP_0, SEGMENT_NOT_PRESENT, canonical
+from pv.emulate.architecture import GENERAL_PROTECTION, GP_0, canonical
 from pv.emulate.decode import InstructionExit
-from pv.emulate.descriptors import (
-    LDT,
-    SYSTEM_BYTES,
-    TSS_AVAILABLE,
-    TSS_BUSY,
-    Descriptor,
-    local_table,
-    read_descriptor,
-    selector_error,
-)  # fmt: skip
+from pv.emulate.descriptors import LDT, TSS_AVAILABLE, TSS_BUSY, system_descriptor
 from pv.emulate.operands import effective_address, read_word
 from pv.engines.base import GuestFault, Vcpu
 from pv.exits import NEXT, Reason, Reply
 
 
+class LocalTable(Protocol):
+    """Where the LDT lies: fields that the engine's VirtualCpu has beside ldt_selector."""
+
+    ldt_base: int
+    ldt_limit: int
+
+
 def descriptor_table_rows(vcpu: Vcpu, owner: str) -> list[Row]:
     """LGDT and LIDT (keys 0, 1), LLDT and LTR (keys 0, 1)."""
     virtual = vcpu.virtual
-    local = local_table(vcpu)
+    local = cast(LocalTable, virtual)
 
     def pseudo_descriptor(exit: InstructionExit) -> tuple[int, int]:
         """Base and limit in memory: 10 bytes, whatever the operand-size prefix says."""
@@ -48,9 +48,11 @@ def descriptor_table_rows(vcpu: Vcpu, owner: str) -> list[Row]:
 
     def lldt(exit: InstructionExit) -> Reply:
         selector = read_word(vcpu, exit.insn)
-        if selector & ~3:  # a null selector says that there is no table
+        base = limit = 0  # of a null selector, which says that there is no table
+        if selector & ~3:
             table = system_descriptor(vcpu, selector, LDT)
-            local.ldt_base, local.ldt_limit = table.base, table.limit
+            base, limit = table.base, table.limit
+        local.ldt_base, local.ldt_limit = base, limit
         virtual.ldt_selector = selector
         return NEXT
 
@@ -70,19 +72,3 @@ def descriptor_table_rows(vcpu: Vcpu, owner: str) -> list[Row]:
         Row(Reason.LDTR_TR, 0, 0, lldt, owner, "LLDT"),
         Row(Reason.LDTR_TR, 1, 1, ltr, owner, "LTR"),
     ]
-
-
-def system_descriptor(vcpu: Vcpu, selector: int, wanted: int) -> Descriptor:
-    """The LDT or available TSS that `selector` names.
-
-    Raises GuestFault: #GP(selector) for another type, a busy TSS or a base that is not canonical,
-    #NP(selector) where it is not present.
-    """
-    descriptor = read_descriptor(vcpu, selector, SYSTEM_BYTES)
-    if not descriptor.system or descriptor.type != wanted:
-        raise GuestFault(GENERAL_PROTECTION, selector_error(selector))
-    if not descriptor.present:
-        raise GuestFault(SEGMENT_NOT_PRESENT, selector_error(selector))
-    if not canonical(descriptor.base):
-        raise GuestFault(GENERAL_PROTECTION, selector_error(selector))
-    return descriptor

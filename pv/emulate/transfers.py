@@ -6,22 +6,29 @@ selector of RPL 0 to it and refuses call gates. Code of 32 bits within the kerne
 
 from __future__ import annotations
 
+from typing import Protocol, cast
+
 from pv.dispatch import Row
-from pv.emulate.architecture import GENERAL_PROTECTION, MASK_64, STACK_FAULT, canonical
+from pv.emulate.architecture import GENERAL_PROTECTION, MASK_64, canonical
 from pv.emulate.decode import InstructionExit
-from pv.emulate.descriptors import CODE, SEGMENT_BYTES, WRITABLE, read_descriptor, selector_error
 from pv.emulate.operands import effective_address, read_uint
 from pv.engines.base import GuestFault, Vcpu
 from pv.exits import AGAIN, Reason, Reply
 
 CS = 1
-SS = 2
 USER = 3
+
+
+class OutwardReturn(Protocol):
+    """Far RET to an outer ring: the engine checks CS and SS before it changes anything. Raises GuestFault."""
+
+    def far_transfer(self, selector: int, rip: int, rsp: int, ss: int) -> None: ...
 
 
 def transfer_rows(vcpu: Vcpu, owner: str) -> list[Row]:
     """Far JMP, CALL, RET (keys 0-2), IRETQ and SYSRET (key 0)."""
     interrupt_return = vcpu.interrupt_return
+    outward = cast(OutwardReturn, vcpu)
 
     def far_pointer(exit: InstructionExit) -> tuple[int, int]:
         """Selector and offset in memory. Raises GuestFault, #GP(0) for an offset that is not canonical."""
@@ -56,10 +63,7 @@ def transfer_rows(vcpu: Vcpu, owner: str) -> list[Row]:
             vcpu.far_transfer(selector, rip, rsp)
             return AGAIN
         user_rsp, user_ss = popped(vcpu, rsp, size, 2)
-        user_ss &= 0xFFFF
-        check_user_stack(vcpu, user_ss)
-        vcpu.far_transfer(selector, rip, (user_rsp + release) & MASK_64)
-        vcpu.load_segment(SS, user_ss)
+        outward.far_transfer(selector, rip, (user_rsp + release) & MASK_64, user_ss & 0xFFFF)
         return AGAIN
 
     def iretq(_exit: InstructionExit) -> Reply:
@@ -90,19 +94,3 @@ def popped(vcpu: Vcpu, rsp: int, size_bytes: int, count: int) -> list[int]:
     """`count` values of `size_bytes` from the guest's stack at `rsp`, in one read. Raises GuestFault."""
     raw = vcpu.read_linear(rsp, size_bytes * count)
     return [int.from_bytes(raw[at : at + size_bytes], "little") for at in range(0, len(raw), size_bytes)]
-
-
-def check_user_stack(vcpu: Vcpu, selector: int) -> None:
-    """Refuse a stack segment that CPL 3 could not load, while RSP and CS are still the kernel's.
-
-    Raises GuestFault: #GP(0) for null, #GP(selector) unless it is writable data of RPL and DPL 3,
-    #SS(selector) where it is not present.
-    """
-    if not selector & ~3:
-        raise GuestFault(GENERAL_PROTECTION, 0)
-    segment = read_descriptor(vcpu, selector, SEGMENT_BYTES)
-    data = not segment.system and not segment.type & CODE and segment.type & WRITABLE
-    if selector & 3 != USER or segment.dpl != USER or not data:
-        raise GuestFault(GENERAL_PROTECTION, selector_error(selector))
-    if not segment.present:
-        raise GuestFault(STACK_FAULT, selector_error(selector))

@@ -103,9 +103,9 @@ class RecordingVcpu:
         self._refuse(selector)
         self.log.append(("load_segment", segment, selector))
 
-    def far_transfer(self, selector: int, rip: int, rsp: int | None = None) -> None:
+    def far_transfer(self, selector: int, rip: int, rsp: int | None = None, ss: int | None = None) -> None:
         self._refuse(selector)
-        self.log.append(("far_transfer", selector, rip, rsp))
+        self.log.append(("far_transfer", selector, rip, rsp, ss))
 
     def _refuse(self, selector: int) -> None:
         if selector in self.refused:

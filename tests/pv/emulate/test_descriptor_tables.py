@@ -68,9 +68,9 @@ def test_ltr_refuses(guest: Guest, selector: int, access: int, base: int, expect
 def test_null_selectors(guest: Guest, selector: int) -> None:
     guest.vcpu.rax = selector
     assert guest.execute("0f00d8") == GP_0
-    guest.virtual.ldt_selector = 0x30
+    guest.virtual.ldt_selector, guest.virtual.ldt_base, guest.virtual.ldt_limit = 0x30, LDT, 0xF
     assert guest.execute("0f00d0") is NEXT
-    assert guest.virtual.ldt_selector == selector
+    assert (guest.virtual.ldt_selector, guest.virtual.ldt_base, guest.virtual.ldt_limit) == (selector, 0, 0)
 
 
 def test_lldt_loads_a_table(guest: Guest) -> None:

@@ -4,65 +4,73 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pv.emulate.descriptors import Descriptor, read_descriptor, selector_error
+from pv.emulate.architecture import canonical
+from pv.emulate.descriptors import LDT, TSS_AVAILABLE, SystemDescriptor, selector_error, system_descriptor
 from pv.engines.base import GuestFault
-from tests.pv.emulate.recording_vcpu import GDT, LDT, Guest, descriptor
+from tests.pv.emulate.recording_vcpu import GDT, Guest, descriptor
+
+
+def fault_of(guest: Guest, selector: int, wanted: int = LDT) -> tuple[int, int | None]:
+    with pytest.raises(GuestFault) as caught:
+        system_descriptor(guest.vcpu, selector, wanted)
+    return caught.value.vector, caught.value.error_code
 
 
 @settings(deadline=None)
 @given(
-    base=st.integers(0, (1 << 64) - 1),
+    base=st.integers(0, (1 << 64) - 1).filter(canonical),
     limit=st.integers(0, (1 << 20) - 1),
-    kind=st.integers(0, 15),
     dpl=st.integers(0, 3),
-    present=st.booleans(),
     pages=st.booleans(),
+    wanted=st.sampled_from([LDT, TSS_AVAILABLE]),
 )
-def test_fields_come_back(base: int, limit: int, kind: int, dpl: int, present: bool, pages: bool) -> None:
+def test_fields_come_back(base: int, limit: int, dpl: int, pages: bool, wanted: int) -> None:
     guest = Guest()
-    raw = descriptor(base, limit, kind | dpl << 5 | present << 7, 8 if pages else 0, size=16)
+    raw = descriptor(base, limit, wanted | dpl << 5 | 0x80, 8 if pages else 0, size=16)
     guest.memory.write(GDT + 0x20, raw)
-    found = read_descriptor(guest.vcpu, 0x23, 16)
-    bytes_less_one = limit << 12 | 0xFFF if pages else limit
-    assert found == Descriptor(GDT + 0x20, base, bytes_less_one, kind, True, dpl, present)
+    found = system_descriptor(guest.vcpu, 0x23, wanted)
+    assert found == SystemDescriptor(GDT + 0x20, base, limit << 12 | 0xFFF if pages else limit)
     guest.memory.close()
 
 
-@pytest.mark.parametrize(("selector", "size_bytes", "inside"), [(0x08, 8, True), (0x10, 8, False), (0x08, 16, False)])
-def test_the_whole_descriptor_lies_within_the_limit(guest: Guest, selector: int, size_bytes: int, inside: bool) -> None:
-    guest.virtual.gdt_limit = 0xF
-    guest.memory.write(GDT + 8, descriptor())
-    if inside:
-        assert read_descriptor(guest.vcpu, selector, size_bytes).present
+@pytest.mark.parametrize("access", range(0x100))
+def test_one_type_alone_is_taken(guest: Guest, access: int) -> None:
+    guest.memory.write(GDT + 8, descriptor(access=access, size=16))
+    if access & 0x1F != TSS_AVAILABLE:
+        assert fault_of(guest, 8, TSS_AVAILABLE) == (13, 8)
+    elif not access & 0x80:
+        assert fault_of(guest, 8, TSS_AVAILABLE) == (11, 8)
     else:
-        with pytest.raises(GuestFault) as caught:
-            read_descriptor(guest.vcpu, selector, size_bytes)
-        assert (caught.value.vector, caught.value.error_code) == (13, selector)
+        assert system_descriptor(guest.vcpu, 8, TSS_AVAILABLE).base == 0
 
 
-def test_the_local_table_answers_once_it_is_loaded(guest: Guest) -> None:
-    guest.memory.write(LDT, descriptor(base=0x5000))
-    guest.virtual.ldt_base, guest.virtual.ldt_limit = LDT, 7
-    with pytest.raises(GuestFault):
-        read_descriptor(guest.vcpu, 0x4, 8)
-    guest.virtual.ldt_selector = 0x20
-    assert read_descriptor(guest.vcpu, 0x4, 8).base == 0x5000
-    with pytest.raises(GuestFault):
-        read_descriptor(guest.vcpu, 0xC, 8)
+@pytest.mark.parametrize(("limit", "inside"), [(0x17, True), (0x16, False), (0xF, False), (0, False)])
+def test_the_whole_descriptor_lies_within_the_limit(guest: Guest, limit: int, inside: bool) -> None:
+    guest.virtual.gdt_limit = limit
+    guest.memory.write(GDT + 8, descriptor(access=0x82, size=16))
+    if inside:
+        assert system_descriptor(guest.vcpu, 8, LDT).gva == GDT + 8
+    else:
+        assert fault_of(guest, 8) == (13, 8)
 
 
 def test_an_upper_half_with_a_type_is_no_descriptor(guest: Guest) -> None:
-    guest.memory.write(GDT + 8, descriptor(size=8) * 2)
-    with pytest.raises(GuestFault) as caught:
-        read_descriptor(guest.vcpu, 8, 16)
-    assert (caught.value.vector, caught.value.error_code) == (13, 8)
+    guest.memory.write(GDT + 8, descriptor(access=0x82) * 2)
+    assert fault_of(guest, 8) == (13, 8)
+
+
+def test_a_base_that_is_not_canonical(guest: Guest) -> None:
+    guest.memory.write(GDT + 8, descriptor(1 << 47, access=0x82, size=16))
+    assert fault_of(guest, 8) == (13, 8)
+
+
+def test_the_local_table_holds_no_system_segments(guest: Guest) -> None:
+    assert fault_of(guest, 0xC) == (13, 0xC)
 
 
 def test_a_table_outside_memory_is_a_page_fault(guest: Guest) -> None:
     guest.virtual.gdt_base = (1 << 64) - 8
-    with pytest.raises(GuestFault) as caught:
-        read_descriptor(guest.vcpu, 0, 8)
-    assert caught.value.vector == 14
+    assert fault_of(guest, 0)[0] == 14
 
 
 def test_error_codes_leave_the_rpl_out() -> None:

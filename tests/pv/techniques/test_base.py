@@ -31,4 +31,4 @@ def test_two_vcpus_share_no_state(technique: Technique, guest: Guest, native: An
 def test_a_technique_is_a_value(technique: Technique) -> None:
     assert technique.summary
     with pytest.raises(FrozenInstanceError):
-        setattr(technique, "name", "other")
+        technique.name = "other"  # type: ignore[misc]
