@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bench.headline import REFERENCE, Measured
-from bench.plugin import PLUGIN
+from bench.plugin import bench_machine
 from bench.reference import Reference
 from pv.exits import StopWhy
 from pv.machine import Machine
@@ -13,7 +13,6 @@ from pv.outcome import Outcome
 
 ROUNDS: Final = 5
 WARMUP_ROUNDS: Final = 1
-MEMORY: Final = "16MiB"
 TIMEOUT_S: Final = 100.0
 
 
@@ -29,7 +28,7 @@ class FreshMachines:
     def prepare(self) -> tuple[tuple[Machine], dict[str, Any]]:
         """pytest-benchmark's setup: the arguments of one round."""
         self.close()
-        self.machine = Machine(memory=MEMORY, technique=self.technique, hypercalls=[PLUGIN])
+        self.machine = bench_machine(self.technique)
         self.machine.load(self.image)
         return (self.machine,), {}
 

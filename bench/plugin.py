@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from bench.rows import BUFFER_CALL, NULL_CALL, PORT
+from bench.rows import BUFFER_CALL, LATCH_PORT, NULL_CALL
 from hypercalls import GuestBytes, Plugin, hypercall
 from hypercalls.machine_view import MachineView
 from pv.dispatch import Row, Shape
 from pv.exits import Reason
+from pv.machine import Machine
+
+MEMORY: Final = "16MiB"
 
 
 @hypercall(NULL_CALL, "bench_null")
@@ -38,10 +41,15 @@ class Latch:
 
 
 def latch_rows(_machine: MachineView) -> Iterator[Row]:
-    """The latch at PORT, both ways."""
+    """The latch at LATCH_PORT, both ways."""
     latch = Latch()
-    yield Row(Reason.IO_INSTRUCTION, PORT, PORT, latch.read, "bench", "latch", Shape.READ)
-    yield Row(Reason.IO_INSTRUCTION, PORT, PORT, latch.write, "bench", "latch", Shape.WRITE)
+    yield Row(Reason.IO_INSTRUCTION, LATCH_PORT, LATCH_PORT, latch.read, "bench", "latch", Shape.READ)
+    yield Row(Reason.IO_INSTRUCTION, LATCH_PORT, LATCH_PORT, latch.write, "bench", "latch", Shape.WRITE)
 
 
 PLUGIN: Final = Plugin("bench", "1", calls=(null, buffer), further_rows=latch_rows)
+
+
+def bench_machine(technique: str) -> Machine:
+    """A machine that answers the rows of `technique`."""
+    return Machine(memory=MEMORY, technique=technique, hypercalls=[PLUGIN] if technique == "paravirt" else [])

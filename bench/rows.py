@@ -11,17 +11,20 @@ from typing import Final
 
 from bench.reference import ARGUMENT_SETUP, COMPUTE
 from guest_sdk import Guest, abi
+from pv.memory import PAGE_SIZE
 
-SPACE: Final = 0x90000  # 64 KiB of plain memory, above the boot stack and below the guest: the rows' data
+SPACE: Final = "space"  # the label of the rows' data: SPACE_BYTES of zeroes
+SPACE_BYTES: Final = 0x2000
 UNMAPPED: Final = 0x4000_0000  # beyond the guest's memory, in no page table
 NULL_CALL: Final = 0x8F01
 BUFFER_CALL: Final = 0x8F02
-PORT: Final = 0x8F0
+LATCH_PORT: Final = 0x8F0  # bench.plugin's device
+SCRATCH_PORT: Final = 0x3FF  # the 16550's scratch register: a PC has no latch
 EFER_MSR: Final = 0xC0000080
 BATCH: Final = 64
 ENTRY: Final = abi.STRUCT_BY_NAME["multicall_entry"]
 TRAP_ENTRY: Final = abi.STRUCT_BY_NAME["trap_entry"]
-ENABLED: Final = SPACE + abi.STRUCT_BY_NAME["event_page"].offset("enabled")
+ENABLED: Final = abi.STRUCT_BY_NAME["event_page"].offset("enabled")
 TURN: Final = "again"
 
 
@@ -51,7 +54,7 @@ fill:
 STEP_OVER: Final = "add qword ptr [rsp + 8], 2; add rsp, 8"
 FAULT_BODY: Final = "mov al, byte ptr [rbx]"
 PARAVIRT_FAULT: Final = f"""
-    lea rax, [rip + handler]
+    lea rax, [handler]
     mov rdi, {SPACE}
     mov dword ptr [rdi + {TRAP_ENTRY.offset("vector")}], 14
     mov dword ptr [rdi + {TRAP_ENTRY.offset("flags")}], 0
@@ -67,15 +70,15 @@ begin:
 """
 # An interrupt gate (SDM vol. 3, 6.14.1) for vector 14 in an IDT at SPACE; LIDT's operand behind it.
 TRAP_FAULT: Final = f"""
-    lea rax, [rip + handler]
-    mov rbx, {SPACE + 14 * 16}
+    lea rax, [handler]
+    mov rbx, {SPACE} + {14 * 16}
     mov word ptr [rbx], ax
     mov word ptr [rbx + 2], 8
     mov word ptr [rbx + 4], 0x8e00
     shr rax, 16
     mov word ptr [rbx + 6], ax
     mov qword ptr [rbx + 8], 0
-    mov rbx, {SPACE + 0x1000}
+    mov rbx, {SPACE} + 0x1000
     mov word ptr [rbx], 0xfff
     mov rax, {SPACE}
     mov qword ptr [rbx + 2], rax
@@ -87,7 +90,7 @@ handler:
     iretq
 begin:
 """
-EVENT_PAGE: Final = f"mov rdi, {SPACE}; xor esi, esi; {call('event_page')}; mov rbx, {ENABLED}"
+EVENT_PAGE: Final = f"mov rdi, {SPACE}; xor esi, esi; {call('event_page')}; mov rbx, {SPACE} + {ENABLED}"
 MAP_ARGUMENTS: Final = f"mov rdi, {SPACE}; mov rsi, {SPACE}; mov edx, 1; mov r10d, 3"  # present, writable
 
 
@@ -110,13 +113,15 @@ class ExitRow:
     def build(self) -> bytes:
         """The guest, as an ELF."""
         guest = Guest(f"bench-{self.name}", paravirt=self.technique == "paravirt")
+        guest.bss(SPACE, SPACE_BYTES, align=PAGE_SIZE)
         loop = f"mov rbp, {self.turns}\n{TURN}:\n{self.body}\ndec rbp\njnz {TURN}\n{ENDS[self.technique]}"
-        guest.asm(f"{self.setup}\n{loop}".replace(";", "\n"))  # the builder takes one instruction a line
+        guest.asm(f"_start:\n{self.setup}\n{loop}".replace(";", "\n"))  # the builder takes one instruction a line
         return guest.build()
 
 
 BUFFER: Final = f"mov rdi, {SPACE}; mov esi, 64"
-PORT_SETUP: Final = f"mov edx, {PORT}; mov eax, 0x41"
+LATCH: Final = f"mov edx, {LATCH_PORT}; mov eax, 0x41"
+SCRATCH: Final = f"mov edx, {SCRATCH_PORT}; mov eax, 0x41"
 CPUID: Final = "mov eax, 1; xor ecx, ecx; cpuid"
 COMPUTE_SETUP: Final = f"mov rbx, {SPACE}; mov eax, 1"
 
@@ -124,10 +129,10 @@ ROWS: Final = (
     ExitRow("hypercall", "paravirt", f"mov eax, {NULL_CALL:#x}; vmcall", ARGUMENT_SETUP),
     ExitRow("hypercall with 64 bytes", "paravirt", f"mov eax, {BUFFER_CALL:#x}; vmcall", BUFFER),
     ExitRow("multicall of 64", "paravirt", call("multicall"), FILL_BATCH, turns=5_000, operations=BATCH),
-    ExitRow("port out", "paravirt", "out dx, al", PORT_SETUP),
-    ExitRow("port out", "trap", "out dx, al", PORT_SETUP),
-    ExitRow("port in", "paravirt", "in al, dx", PORT_SETUP),
-    ExitRow("port in", "trap", "in al, dx", PORT_SETUP),
+    ExitRow("port out", "paravirt", "out dx, al", LATCH),
+    ExitRow("port out", "trap", "out dx, al", SCRATCH),
+    ExitRow("port in", "paravirt", "in al, dx", LATCH),
+    ExitRow("port in", "trap", "in al, dx", SCRATCH),
     ExitRow("cpuid", "paravirt", CPUID),
     ExitRow("cpuid", "trap", CPUID),
     ExitRow("rdmsr", "paravirt", "rdmsr", f"mov ecx, {abi.HYPERCALL_PAGE_MSR:#x}"),

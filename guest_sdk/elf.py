@@ -44,11 +44,7 @@ class _Strings:
 
 
 def _section_flags(section: Loaded) -> int:
-    return (
-        SHF_ALLOC
-        | (SHF_WRITE if section.flags & WRITE else 0)
-        | (SHF_EXECINSTR if section.flags & EXECUTE else 0)
-    )
+    return SHF_ALLOC | (SHF_WRITE if section.flags & WRITE else 0) | (SHF_EXECINSTR if section.flags & EXECUTE else 0)
 
 
 def write(image: Image, *, with_note: bool) -> bytes:
@@ -78,9 +74,7 @@ def write(image: Image, *, with_note: bool) -> bytes:
                       section.size_bytes, 0, 0, PAGE, 0)
         )  # fmt: skip
     if with_note:
-        headers.append(
-            SHDR.pack(strings.add(".note.pvkit"), SHT_NOTE, 0, 0, note_at, len(descriptor), 0, 0, 4, 0)
-        )
+        headers.append(SHDR.pack(strings.add(".note.pvkit"), SHT_NOTE, 0, 0, note_at, len(descriptor), 0, 0, 4, 0))
     table, names, first_global = _symbols(image, index)
     for name, kind, data, size in (
         (".symtab", SHT_SYMTAB, table, SYM.size),

@@ -127,7 +127,9 @@ class Encoder:
     @staticmethod
     def _absolute(code: bytes, operands: tuple[Operand, ...], address: int) -> bytes:
         """Undo keystone's RIP-relative form of `gs:[0x10]`: an offset in a segment is no place near the code."""
-        memory = next((o for o in operands if isinstance(o, Memory) and o.segment in ("fs", "gs") and not o.terms), None)
+        memory = next(
+            (o for o in operands if isinstance(o, Memory) and o.segment in ("fs", "gs") and not o.terms), None
+        )
         instruction = next(iter(iced_x86.Decoder(64, code, ip=address)))
         if memory is None or not instruction.is_ip_rel_memory_operand:
             return code

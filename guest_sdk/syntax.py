@@ -11,14 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import iced_x86
 
 from guest_sdk.errors import AssemblyError
 from guest_sdk.expressions import NAME, Expression, Lookup, parse
 
-REGISTERS: Final[dict[str, int]] = {
+# iced-x86 numbers registers by int at run time, by a class of its own to a type checker.
+REGISTERS: Final[dict[str, Any]] = {
     name.lower(): value
     for name, value in vars(iced_x86.Register).items()
     if name.isupper() and isinstance(value, int) and not re.match(r"NONE|TR\d|DONTUSE", name)

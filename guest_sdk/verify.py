@@ -42,7 +42,7 @@ IMPLIED: Final = {  # operands that are written, and that the decoder does not l
 }  # fmt: skip
 SYMMETRIC: Final = frozenset({"xchg", "test"})
 ANY_SIZE: Final = frozenset({"lgdt", "lidt", "sgdt", "sidt", "lea", "ljmp", "lcall"})
-IMMEDIATE_BITS: Final = {
+IMMEDIATE_BITS: Final[dict[int, int]] = {
     OpKind.IMMEDIATE8: 8, OpKind.IMMEDIATE8_2ND: 8, OpKind.IMMEDIATE16: 16, OpKind.IMMEDIATE8TO16: 16,
     OpKind.IMMEDIATE32: 32, OpKind.IMMEDIATE8TO32: 32,
     OpKind.IMMEDIATE64: 64, OpKind.IMMEDIATE8TO64: 64, OpKind.IMMEDIATE32TO64: 64,

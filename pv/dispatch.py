@@ -54,41 +54,49 @@ class Collision(ValueError):
 
 
 class DispatchTable:
-    """Rows by reason. `direction` splits ports: a Row of shape READ and one of WRITE may share keys."""
+    """Rows by reason. A Row of Shape.READ and one of Shape.WRITE may share keys: IN and OUT of one port."""
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
-        self._rows: dict[Reason, list[Row]] = {}
+        self._rows: list[Row] = []
+        self._single: dict[tuple[int, int], list[Row]] = {}  # rows of one key: nearly all of a table
+        self._ranges: dict[int, list[Row]] = {}
         self.version = 0
         for row in rows:
             self.add(row)
 
     def add(self, row: Row) -> None:
         """Register `row`. Raises Collision, naming both owners, where keys overlap."""
-        rows = self._rows.setdefault(row.reason, [])
-        for other in rows:
+        for other in self._neighbours(row):
             if overlaps(row, other):
                 raise Collision(
                     f"{row.reason.name} {key_range(row)} is claimed by {other.owner} "
                     f"({other.name or 'unnamed'}) and by {row.owner} ({row.name or 'unnamed'})"
                 )
-        rows.append(row)
+        if row.first == row.last:
+            self._single.setdefault((row.reason, row.first), []).append(row)
+        else:
+            self._ranges.setdefault(row.reason, []).append(row)
+        self._rows.append(row)
         self.version += 1
+
+    def _neighbours(self, row: Row) -> Iterator[Row]:
+        yield from self._ranges.get(row.reason, ())
+        if row.first == row.last:
+            yield from self._single.get((row.reason, row.first), ())
+        else:
+            yield from (other for other in self._rows if other.reason == row.reason and other.first == other.last)
 
     def find(self, reason: Reason, key: int, shape: Shape | None = None) -> Row | None:
         """The row that answers (reason, key), the reason's ANY_KEY row failing that, else None."""
-        default: Row | None = None
-        for row in self._rows.get(reason, ()):
-            if shape is not None and row.shape is not shape:
-                continue
-            if row.first == ANY_KEY:
-                default = row
-            elif row.first <= key <= row.last:
-                return row
-        return default
+        for rows in (self._single.get((reason, key), ()), self._ranges.get(reason, ())):
+            for row in rows:
+                if row.first <= key <= row.last and shape in (None, row.shape):
+                    return row
+        defaults = self._single.get((reason, ANY_KEY), ())
+        return next((row for row in defaults if shape in (None, row.shape)), None)
 
     def __iter__(self) -> Iterator[Row]:
-        for rows in self._rows.values():
-            yield from rows
+        return iter(self._rows)
 
 
 def overlaps(one: Row, other: Row) -> bool:

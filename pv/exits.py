@@ -52,7 +52,7 @@ class Reason(enum.IntEnum):
 
 
 class Direction(enum.IntEnum):
-    """Which way an access moves its value; bit 0 of the key of CR, DR and port exits."""
+    """Which way an access moves its value: bit 0 of the key of CR and DR exits, and of a port's where it is counted."""
 
     READ = 0
     WRITE = 1

@@ -1,6 +1,6 @@
 """What a reason and its key are called, for tables, traces and flight records.
 
-Keys: see pv.exits.ExitView. Names after the Intel SDM: vectors vol. 3 table 6-1, MSRs vol. 4 chapter 2.
+Keys: see pv.exits.ExitView; a counted port's key is port * 2 + Direction. Names after the Intel SDM: vectors vol. 3 table 6-1, MSRs vol. 4 chapter 2.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ MSRS: Final = {
     abi.HYPERCALL_PAGE_MSR: "HYPERCALL_PAGE",
 }
 
+SEGMENTS: Final = ("ES", "CS", "SS", "DS", "FS", "GS")
+
 Calls = Mapping[int, str]  # hypercall names by number
 
 
@@ -103,7 +105,12 @@ TEXTS: Final[Mapping[int, Callable[[int, Calls], str]]] = {
     Reason.CPUID: lambda key, _calls: f"leaf {key:#x}",
     Reason.CR_ACCESS: _register("CR"),
     Reason.DR_ACCESS: _register("DR"),
-    Reason.IO_INSTRUCTION: lambda key, _calls: f"port {key:#x}",
+    Reason.IO_INSTRUCTION: lambda key, _calls: f"port {key >> 1:#x} {Direction(key & 1).name.lower()}",
+    Reason.INTERRUPT_FLAG: lambda key, _calls: "STI" if key else "CLI",
+    Reason.GDTR_IDTR: lambda key, _calls: "LIDT" if key else "LGDT",
+    Reason.LDTR_TR: lambda key, _calls: "LTR" if key else "LLDT",
+    Reason.SEGMENT_LOAD: lambda key, _calls: SEGMENTS[key] if key < len(SEGMENTS) else "",
+    Reason.FAR_TRANSFER: lambda key, _calls: ("JMP", "CALL", "RET")[key] if key < 3 else "",
     Reason.MSR_READ: _msr,
     Reason.MSR_WRITE: _msr,
 }

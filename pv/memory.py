@@ -15,6 +15,8 @@ from pv.exits import GuestError
 
 PAGE_SIZE: Final = 4096
 MAX_MEMORY_BYTES: Final = 1 << 36  # the monitor's own pages start here, where no guest entry points
+MAP_NORESERVE: Final = 0x4000  # Linux; mmap names it from Python 3.13 on. Memory is committed as it is touched
+MAP_FLAGS: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
 UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -38,7 +40,7 @@ class GuestMemory:
         if not PAGE_SIZE * 256 <= size_bytes <= MAX_MEMORY_BYTES:
             raise ValueError(f"memory of {size_bytes} bytes is not between 1MiB and 64GiB")
         self.size_bytes: Final = -(-size_bytes // PAGE_SIZE) * PAGE_SIZE
-        self._map = mmap.mmap(-1, self.size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._map = mmap.mmap(-1, self.size_bytes, flags=MAP_FLAGS)
         self.view: Final = memoryview(self._map)
 
     def _check(self, gpa: int, size_bytes: int) -> None:

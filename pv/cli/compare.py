@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import bench.compare as harness
-from pv.cli.complaint import Complaint
+from pv.cli.complaint import Complaint, check_engine
 from pv.report.comparison import WELL, ComparisonRow, as_json, comparison_table
 
 PIPE_COLUMNS = 132  # the table's width where no terminal says another
@@ -39,6 +39,7 @@ def compare(
         raise Complaint(f"--repeat {repeat} is less than 1")
     names = harness.check_names("workload", workloads or (), harness.WORKLOADS)
     techniques = harness.check_names("technique", technique or (), tuple(harness.PACKAGES))
+    check_engine()
     rows = measure(names, techniques, scale, repeat)
     if str(json_file) == "-":
         print(json.dumps(as_json(rows), indent=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Final
 
 from bench.compare import UnknownName
@@ -17,3 +18,11 @@ class Complaint(Exception):
 
 
 EXPECTED: Final[tuple[type[Exception], ...]] = (Complaint, UnknownName, LoadError, PluginError, Collision)
+
+
+def check_engine() -> None:
+    """Raises Complaint where the engine cannot run: not built, or a libunicorn that its layout probe refuses."""
+    try:
+        importlib.import_module("pv.engines.unicorn")
+    except (ImportError, RuntimeError) as refused:  # EngineError is a RuntimeError of the module that may be absent
+        raise Complaint(f"the engine cannot run: {refused}; pvkit doctor says more") from refused

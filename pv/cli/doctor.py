@@ -64,10 +64,10 @@ def engine() -> Iterator[Finding]:
         return
     yield Finding("Unicorn", True, found, needed=True)
     try:
-        importlib.import_module("pv.engines.unicorn.core")
-    except ModuleNotFoundError as absent:
+        importlib.import_module("pv.engines.unicorn")
+    except ImportError as absent:
         yield Finding("native core", False, str(absent), "pip install -e . (builds it)", needed=True)
-    except ImportError as refused:  # the layout probe says what it met
+    except RuntimeError as refused:  # EngineError: the core's layout probe says what it met, and the cure
         yield Finding("native core", False, str(refused), "pip install 'unicorn>=2.1.4,<2.1.5'", needed=True)
     else:
         yield Finding("native core", True, "imports; its layout probe agrees", needed=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from pv.cli.complaint import Complaint
+from pv.cli.complaint import Complaint, check_engine
 from pv.exits import StopWhy
 from pv.machine import Machine
 from pv.outcome import Outcome, format_record
@@ -35,6 +35,7 @@ def run(
     check_budget("--timeout", timeout)
     check_budget("--max-exits", max_exits)
     image = read_guest(guest)
+    check_engine()
     machine = make_machine(memory, technique, trace, stats, strict, no_plugin or [])
     with machine:
         machine.load(image)

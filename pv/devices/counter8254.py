@@ -38,7 +38,7 @@ class Access(enum.IntEnum):
     LOW_THEN_HIGH = 3
 
 
-class Status(enum.IntFlag):
+class Status:
     """ "Status byte"; RW at bit 4 and the mode at bit 1 stand as in the control word."""
 
     BCD = 1 << 0
@@ -200,12 +200,12 @@ class Counter:
         """Keep the status byte for reading, before any latched count."""
         if self.status_latch is not None:
             return
-        status = Status.BCD if self.bcd else Status(0)
+        status = Status.BCD if self.bcd else 0
         if self.out(clock):
             status |= Status.OUT
         if not self.loaded or self.successor is not None:
             status |= Status.NULL_COUNT
-        self.status_latch = int(status) | self.access << ACCESS_SHIFT | self.mode << MODE_SHIFT
+        self.status_latch = status | self.access << ACCESS_SHIFT | self.mode << MODE_SHIFT
 
     def read(self, clock: int) -> int:
         """The next byte: the latched status, then the latched count, then the live count."""

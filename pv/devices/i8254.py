@@ -6,7 +6,6 @@ clock. A count is taken at the clock of its write; the chip takes it at the next
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from typing import Final
 
@@ -19,7 +18,7 @@ COUNTERS: Final = 3
 CONTROL: Final = 3  # A1 A0 of the control word
 
 
-class ControlWord(enum.IntFlag):
+class ControlWord:
     """ "Control word format", and "Read-back command format" where SC is 3."""
 
     BCD = 1 << 0

@@ -13,13 +13,14 @@ from typing import Final
 
 LINES: Final = 8
 ALL_LINES: Final = 0xFF
+LOWEST_BIT: Final = tuple((mask & -mask).bit_length() - 1 for mask in range(1 << LINES))  # -1 where there is none
 SPURIOUS_LINE: Final = 7  # "default IR7": what an acknowledge finds when the request is gone
 LOWEST_AT_RESET: Final = 7
 POLL_ANSWERED: Final = 0x80  # bit 7 of a poll's answer: a device was waiting
 COMMAND, DATA = 0, 1  # A0
 
 
-class Icw1(enum.IntFlag):
+class Icw1:
     NEEDS_ICW4 = 1 << 0
     SINGLE = 1 << 1
     LEVEL = 1 << 3
@@ -29,7 +30,7 @@ class Icw1(enum.IntFlag):
 ICW2_BASE: Final = 0xF8  # T7-T3
 
 
-class Icw4(enum.IntFlag):
+class Icw4:
     AUTO_EOI = 1 << 1
     SPECIAL_FULLY_NESTED = 1 << 4
 
@@ -51,7 +52,7 @@ OCW2_SHIFT: Final = 5
 ROTATES: Final = {Ocw2.ROTATE_AND_END, Ocw2.ROTATE_AND_END_SPECIFIC}
 
 
-class Ocw3(enum.IntFlag):
+class Ocw3:
     READ_ISR = 1 << 0
     READ_REGISTER = 1 << 1
     POLL = 1 << 2
@@ -139,7 +140,7 @@ class I8259:
         elif offset == COMMAND and value & Ocw3.IS_OCW3:
             self._ocw3(value)
         elif offset == COMMAND:
-            self._ocw2(Ocw2(value >> OCW2_SHIFT), value % LINES)
+            self._ocw2(value >> OCW2_SHIFT, value % LINES)
         elif self._expected:
             self._expected.pop(0)(value)
         else:
@@ -177,7 +178,7 @@ class I8259:
         self._auto_eoi = bool(value & Icw4.AUTO_EOI)
         self._fully_nested = bool(value & Icw4.SPECIAL_FULLY_NESTED)
 
-    def _ocw2(self, command: Ocw2, level: int) -> None:
+    def _ocw2(self, command: int, level: int) -> None:
         match command:
             case Ocw2.END | Ocw2.ROTATE_AND_END:
                 irq = self._highest(self._isr & ~self._imr if self._special_mask else self._isr)
@@ -188,9 +189,7 @@ class I8259:
             case Ocw2.SET_PRIORITY:
                 self._lowest = level
             case Ocw2.ROTATE_IN_AEOI_SET | Ocw2.ROTATE_IN_AEOI_CLEAR:
-                self._rotate_in_aeoi = command is Ocw2.ROTATE_IN_AEOI_SET
-            case Ocw2.NOTHING:
-                pass
+                self._rotate_in_aeoi = command == Ocw2.ROTATE_IN_AEOI_SET
 
     def _end(self, irq: int, rotate: bool) -> None:
         self._isr &= ~(1 << irq)
@@ -213,7 +212,10 @@ class I8259:
         return (irq - self._lowest - 1) % LINES
 
     def _highest(self, mask: int) -> int | None:
-        return min((irq for irq in range(LINES) if mask >> irq & 1), key=self._rank, default=None)
+        if not mask:
+            return None
+        shift = (self._lowest + 1) % LINES  # turn the mask until the line of highest priority is bit 0
+        return (LOWEST_BIT[(mask >> shift | mask << LINES - shift) & ALL_LINES] + shift) % LINES
 
     def _candidate(self) -> int | None:
         """The line to be served now: requested, not masked, and above all that is in service."""

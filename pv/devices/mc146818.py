@@ -59,7 +59,7 @@ A_AT_RESET: Final = 0x26  # 32.768 kHz divider, 1.024 kHz rate
 D_VALID_RAM: Final = 1 << 7
 
 
-class B(enum.IntFlag):
+class B:
     """Register B. Bits 4-6 enable what bits 4-6 of register C flag."""
 
     HOURS_24 = 1 << 1
@@ -70,7 +70,7 @@ class B(enum.IntFlag):
     SET = 1 << 7
 
 
-class C(enum.IntFlag):
+class C:
     UPDATE = 1 << 4
     ALARM = 1 << 5
     PERIODIC = 1 << 6
@@ -118,7 +118,7 @@ class Mc146818:
             self._cmos[register] = byte
         self._cmos[Register.A], self._cmos[Register.D] = A_AT_RESET, D_VALID_RAM
         self._b = B.HOURS_24
-        self._flags = C(0)
+        self._flags = 0
         self._seen_ns = now_ns()  # flags are worked out up to here
         self._index = 0
 
@@ -130,7 +130,7 @@ class Mc146818:
             case Register.A:
                 return self._cmos[Register.A] | (A_UPDATE_IN_PROGRESS if self._updating() else 0)
             case Register.B:
-                return int(self._b)
+                return self._b
             case Register.C:
                 return self._read_c()
             case register if register in TIME_REGISTERS and not self._b & B.SET:
@@ -147,7 +147,7 @@ class Mc146818:
             return
         self._collect()
         if register == Register.B:
-            self._write_b(B(value))
+            self._write_b(value)
         elif register in TIME_REGISTERS:
             self._write_time(register, value)
         else:
@@ -188,7 +188,7 @@ class Mc146818:
         if seconds is not None:
             self._offset_ns += (seconds - self._wall_s(self._now_ns())) * NS_PER_S
 
-    def _write_b(self, value: B) -> None:
+    def _write_b(self, value: int) -> None:
         before = self._b
         if value & B.SET and not before & B.SET:
             self._hold()
@@ -198,10 +198,10 @@ class Mc146818:
 
     def _read_c(self) -> int:
         self._collect()
-        flags = self._flags | (C.IRQ if self._asserted() else C(0))
-        self._flags = C(0)
+        flags = self._flags | (C.IRQ if self._asserted() else 0)
+        self._flags = 0
         self._update()
-        return int(flags)
+        return flags
 
     def _asserted(self) -> bool:
         return bool(self._flags & self._b & (C.UPDATE | C.ALARM | C.PERIODIC))
@@ -231,9 +231,9 @@ class Mc146818:
         wanted = [ns for flag, ns in self._events() if self._b & flag and not self._flags & flag]
         self._deadline.set(min(wanted, default=None), self._on_deadline)
 
-    def _events(self) -> list[tuple[C, int]]:
+    def _events(self) -> list[tuple[int, int]]:
         now = self._now_ns()
-        events: list[tuple[C, int]] = []
+        events: list[tuple[int, int]] = []
         period = period_ticks(self._cmos[Register.A])
         if period:
             events.append((C.PERIODIC, ns_of_tick((ticks_at(now) // period + 1) * period)))

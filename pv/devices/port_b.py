@@ -6,14 +6,13 @@ read zero: this memory has no parity.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from typing import Final
 
 REFRESH_NS: Final = 15_085  # bit 4 toggles with each refresh request: 18 PIT clocks
 
 
-class PortBBit(enum.IntFlag):
+class PortBBit:
     GATE_2 = 1 << 0
     SPEAKER = 1 << 1
     PARITY_CHECK_OFF = 1 << 2
@@ -32,7 +31,7 @@ class PortB:
         self._set_gate = set_gate
         self._out = out
         self._now_ns = now_ns
-        self._written = PortBBit(0)
+        self._written = 0
 
     def read(self, offset: int, size: int) -> int:  # noqa: ARG002  (the bus's signature)
         value = self._written
@@ -40,7 +39,7 @@ class PortB:
             value |= PortBBit.OUT_2
         if self._now_ns() // REFRESH_NS % 2:
             value |= PortBBit.REFRESH_TOGGLE
-        return int(value)
+        return value
 
     def write(self, offset: int, size: int, value: int) -> None:  # noqa: ARG002  (the bus's signature)
         self._written = WRITABLE & value

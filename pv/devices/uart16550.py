@@ -27,7 +27,7 @@ class Register(enum.IntEnum):
     SCR = 7
 
 
-class Ier(enum.IntFlag):  # 8.7
+class Ier:  # 8.7
     RECEIVED_DATA = 1 << 0
     TRANSMITTER_EMPTY = 1 << 1
     LINE_STATUS = 1 << 2
@@ -46,7 +46,7 @@ class Iir(enum.IntEnum):  # 8.6, table 4
 IIR_FIFO_ON: Final = 0b1100_0000
 
 
-class Fcr(enum.IntFlag):  # 8.5
+class Fcr:  # 8.5
     ENABLE = 1 << 0
     RESET_RECEIVER = 1 << 1
 
@@ -57,7 +57,7 @@ TRIGGER_LEVELS: Final = (1, 4, 8, 14)  # by FCR bits 7-6
 LCR_DLAB: Final = 1 << 7  # 8.1
 
 
-class Mcr(enum.IntFlag):  # 8.8
+class Mcr:  # 8.8
     DTR = 1 << 0
     RTS = 1 << 1
     OUT1 = 1 << 2
@@ -65,14 +65,14 @@ class Mcr(enum.IntFlag):  # 8.8
     LOOP = 1 << 4
 
 
-class Lsr(enum.IntFlag):  # 8.4
+class Lsr:  # 8.4
     DATA_READY = 1 << 0
     OVERRUN = 1 << 1
     TRANSMITTER_EMPTY = 1 << 5
     TRANSMITTER_IDLE = 1 << 6
 
 
-class Msr(enum.IntFlag):  # 8.9
+class Msr:  # 8.9
     DELTA_CTS = 1 << 0
     DELTA_DSR = 1 << 1
     TRAILING_RI = 1 << 2
@@ -83,8 +83,8 @@ class Msr(enum.IntFlag):  # 8.9
     DCD = 1 << 7
 
 
-IER_BITS: Final = Ier(sum(Ier))
-MCR_BITS: Final = Mcr(sum(Mcr))
+IER_BITS: Final = Ier.RECEIVED_DATA | Ier.TRANSMITTER_EMPTY | Ier.LINE_STATUS | Ier.MODEM_STATUS
+MCR_BITS: Final = Mcr.DTR | Mcr.RTS | Mcr.OUT1 | Mcr.OUT2 | Mcr.LOOP
 CONNECTED: Final = Msr.CTS | Msr.DSR | Msr.DCD  # a terminal is always there and always ready
 LOOPED: Final = {Mcr.RTS: Msr.CTS, Mcr.DTR: Msr.DSR, Mcr.OUT1: Msr.RI, Mcr.OUT2: Msr.DCD}  # 8.8, bit 4
 CHANGES: Final = Msr.DELTA_CTS | Msr.DELTA_DSR | Msr.TRAILING_RI | Msr.DELTA_DCD
@@ -111,10 +111,10 @@ class Uart16550:
         self._fifo_on = False
         self._trigger = TRIGGER_LEVELS[0]
         self._empty_pending = False  # the transmitter-empty interrupt; LSR.THRE itself is always set
-        self._ier = Ier(0)
+        self._ier = 0
         self._lcr = 0
-        self._mcr = Mcr(0)
-        self._line_errors = Lsr(0)
+        self._mcr = 0
+        self._line_errors = 0
         self._msr = CONNECTED
         self._scr = 0
         self._divisor = [1, 0]
@@ -180,7 +180,7 @@ class Uart16550:
         return byte
 
     def _read_ier(self) -> int:
-        return int(self._ier)
+        return self._ier
 
     def _read_iir(self) -> int:
         source = self._source()
@@ -193,29 +193,29 @@ class Uart16550:
         return self._lcr
 
     def _read_mcr(self) -> int:
-        return int(self._mcr)
+        return self._mcr
 
     def _read_lsr(self) -> int:
         status = self._line_errors | Lsr.TRANSMITTER_EMPTY | Lsr.TRANSMITTER_IDLE
         if self._fifo:
             status |= Lsr.DATA_READY
         if self._line_errors:
-            self._line_errors = Lsr(0)
+            self._line_errors = 0
             self._update()
-        return int(status)
+        return status
 
     def _read_msr(self) -> int:
         status = self._msr
         self._msr &= ~CHANGES
         self._update()
-        return int(status)
+        return status
 
     def _read_scr(self) -> int:
         return self._scr
 
     def _write_thr(self, value: int) -> None:
-        if self._empty_pending:  # INTR falls while the byte is sent, which an edge-triggered controller needs to see
-            self._empty_pending = False
+        if self._empty_pending and self._ier:
+            self._empty_pending = False  # INTR falls while the byte is sent: an edge for the interrupt controller
             self._update()
         if self._mcr & Mcr.LOOP:
             self._loop_back(value)
@@ -255,7 +255,7 @@ class Uart16550:
         self._mcr = MCR_BITS & value
         lines = CONNECTED
         if self._mcr & Mcr.LOOP:
-            lines = Msr(sum(to for pin, to in LOOPED.items() if self._mcr & pin))
+            lines = sum(to for pin, to in LOOPED.items() if self._mcr & pin)
         changed = lines ^ (self._msr & ~CHANGES)
         deltas = self._msr & CHANGES
         for pin, delta in DELTAS.items():

@@ -8,23 +8,23 @@ from __future__ import annotations
 from collections import Counter
 
 from pv.devices.bus import all_ones
-from pv.exits import Direction
 
 
 class UnassignedPorts:
-    """An undriven bus. `touched` counts bytes moved by (port, direction): at most two entries a port."""
+    """An undriven bus. `reads` and `writes` count byte accesses by port."""
 
     def __init__(self) -> None:
-        self.touched: Counter[tuple[int, Direction]] = Counter()
+        self.reads: Counter[int] = Counter()
+        self.writes: Counter[int] = Counter()
 
     def read(self, offset: int, size: int) -> int:
         """All ones. `offset` is the port itself."""
-        self.touched[offset, Direction.READ] += 1
+        self.reads[offset] += 1
         return all_ones(size)
 
     def write(self, offset: int, size: int, value: int) -> None:  # noqa: ARG002  (the bus's signature)
         """Lost. `offset` is the port itself."""
-        self.touched[offset, Direction.WRITE] += 1
+        self.writes[offset] += 1
 
 
 class NoPciHost:

@@ -10,6 +10,7 @@ import io
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from elftools.common.utils import struct_parse
@@ -73,7 +74,7 @@ def _load(data: bytes, memory_bytes: int) -> Image:
     segments = tuple(sorted(_segments(headers, data, memory_bytes), key=lambda segment: segment.gpa))
     _check_layout(segments, header["e_entry"])
     notes = [data[one.offset : one.offset + one.file_bytes] for one in headers if one.kind == "PT_NOTE"]
-    return Image(header["e_entry"], segments, abi_version(notes), symbols(elf, data))
+    return Image(header["e_entry"], segments, abi_version(notes), MappingProxyType(symbols(elf, data)))
 
 
 def _check_header(header: Any, file_bytes: int) -> None:

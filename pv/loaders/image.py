@@ -5,7 +5,9 @@ Loaders read bytes and return values; nothing here knows a machine, and place() 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from pv.memory import GuestMemory
 
@@ -40,7 +42,7 @@ class Image:
     entry: int
     segments: tuple[Segment, ...]
     abi_version: int | None = None
-    symbols: dict[str, int] = field(default_factory=dict, repr=False)
+    symbols: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
     def place(self, memory: GuestMemory) -> None:
         """Copy the segments into fresh (zeroed) memory. Raises LoadError where one does not fit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from pv.loaders.elf import load_elf
@@ -11,6 +12,8 @@ from pv.loaders.image import Image, LoadError
 
 Loader = Callable[[bytes, int], Image]
 """loader(data, memory_bytes) -> Image. Raises LoadError and nothing else, whatever the bytes."""
+
+CACHED_BYTES_MOST: Final = 1 << 18
 
 LOADERS: Final[tuple[tuple[int, bytes, Loader], ...]] = ((0, b"\x7fELF", load_elf),)
 REFUSED: Final = (  # (offset, magic, what it is): running these as machine code would help nobody
@@ -36,5 +39,11 @@ def sniff(data: bytes) -> Loader:
 
 
 def load(data: bytes, memory_bytes: int) -> Image:
-    """Sniff and load. Raises LoadError."""
+    """Sniff and load; a small file that was loaded of late gives the same Image. Raises LoadError."""
+    return _load_small(data, memory_bytes) if len(data) <= CACHED_BYTES_MOST else sniff(data)(data, memory_bytes)
+
+
+@lru_cache(maxsize=16)
+def _load_small(data: bytes, memory_bytes: int) -> Image:
+    """pyelftools takes half a millisecond on the smallest file; a laboratory runs the same few again and again."""
     return sniff(data)(data, memory_bytes)

@@ -33,7 +33,7 @@ class FakeMachine:
     open = 0
     status = 0
 
-    def __init__(self, **_options: Any) -> None:
+    def __init__(self, _technique: str) -> None:
         FakeMachine.open += 1
 
     def load(self, image: bytes) -> None:
@@ -49,7 +49,7 @@ class FakeMachine:
 
 @pytest.fixture(autouse=True)
 def _fake_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "Machine", FakeMachine)
+    monkeypatch.setattr(measure, "bench_machine", FakeMachine)
     monkeypatch.setattr(measure, "MEASURED", [])
     monkeypatch.setattr(FakeMachine, "open", 0)
     monkeypatch.setattr(FakeMachine, "status", 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from bench.plugin import PLUGIN, Latch, buffer, latch_rows, null
-from bench.rows import BUFFER_CALL, NULL_CALL, PORT
+from bench.rows import BUFFER_CALL, LATCH_PORT, NULL_CALL
 from pv.dispatch import DispatchTable, Shape
 from pv.exits import Reason
 
@@ -31,4 +31,4 @@ def test_latch_gives_back_what_it_was_given() -> None:
 
 def test_latch_answers_its_port_both_ways() -> None:
     table = DispatchTable(latch_rows(SimpleNamespace()))
-    assert {shape for shape in Shape if table.find(Reason.IO_INSTRUCTION, PORT, shape)} == {Shape.READ, Shape.WRITE}
+    assert {shape for shape in Shape if table.find(Reason.IO_INSTRUCTION, LATCH_PORT, shape)} == {Shape.READ, Shape.WRITE}

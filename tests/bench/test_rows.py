@@ -6,18 +6,17 @@ import dataclasses
 
 import pytest
 
-from bench.plugin import PLUGIN
+from bench.plugin import bench_machine
 from bench.reference import REFERENCES
 from bench.rows import ROWS, ExitRow
 from pv.exits import StopWhy
-from pv.machine import Machine
 from pv.outcome import Outcome
 
 TURNS = 20
 
 
 def run(row: ExitRow, turns: int) -> Outcome:
-    with Machine(technique=row.technique, hypercalls=[PLUGIN]) as machine:
+    with bench_machine(row.technique) as machine:
         machine.load(dataclasses.replace(row, turns=turns).build())
         return machine.run(timeout=20)
 

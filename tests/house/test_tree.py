@@ -21,7 +21,7 @@ TESTED_ELSEWHERE = {
 }
 
 
-def tests_of(source: str) -> list[Path]:
+def files_testing(source: str) -> list[Path]:
     """Test files that may stand for `source`: test_<file>.py, test_<file>_*.py, or for __init__ the folder's."""
     path = Path(source)
     folder = ROOT / "tests" / path.parent
@@ -32,7 +32,7 @@ def tests_of(source: str) -> list[Path]:
 
 @pytest.mark.parametrize("source", [name for name in NAMED if name not in TESTED_ELSEWHERE])
 def test_source_has_a_test_file(source: str) -> None:
-    assert tests_of(source), f"{source} has no tests/{Path(source).parent}/test_{Path(source).stem}.py"
+    assert files_testing(source), f"{source} has no tests/{Path(source).parent}/test_{Path(source).stem}.py"
 
 
 def test_exemptions_are_sources() -> None:

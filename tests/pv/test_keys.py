@@ -14,7 +14,7 @@ from pv.keys import key_text, reason_name
         (Reason.VMCALL, 0x1003, "exit"),
         (Reason.VMCALL, 0x8001, "greet"),
         (Reason.VMCALL, 0x9999, "call 0x9999"),
-        (Reason.IO_INSTRUCTION, 0x3F8, "port 0x3f8"),
+        (Reason.IO_INSTRUCTION, 0x3F8 * 2 + Direction.WRITE, "port 0x3f8 write"),
         (Reason.CR_ACCESS, 3 * 2 + Direction.WRITE, "CR3 write"),
         (Reason.DR_ACCESS, 7 * 2, "DR7 read"),
         (Reason.MSR_READ, 0xC0000082, "LSTAR"),
@@ -24,7 +24,8 @@ from pv.keys import key_text, reason_name
         (Reason.SOFTWARE_INTERRUPT, 0x80, "INT 0x80"),
         (Reason.CPUID, 0x40000000, "leaf 0x40000000"),
         (Reason.HLT, 0, ""),
-        (Reason.INTERRUPT_FLAG, 1, "0x1"),
+        (Reason.INTERRUPT_FLAG, 1, "STI"),
+        (Reason.SEGMENT_LOAD, 4, "FS"),
     ],
 )
 def test_keys_are_called(reason: Reason, key: int, text: str) -> None:

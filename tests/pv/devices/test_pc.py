@@ -13,7 +13,7 @@ from guest_sdk.abi import DEBUG_EXIT_PORT
 from pv.devices.i8254 import ns_of
 from pv.devices.pc import Pc
 from pv.dispatch import DispatchTable, Shape
-from pv.exits import Direction, Reason, Reply, stop
+from pv.exits import Reason, Reply, stop
 from tests.pv.devices.fakes import FakeTime, Line
 
 
@@ -129,10 +129,8 @@ def test_ports_without_a_chip_read_all_ones_and_are_counted(board: Board) -> Non
     assert board.inp(0x64) == 0xFF
     assert board.inp(0x1234, 4) == 0xFFFF_FFFF
     assert board.out(0x80, 1) is None
-    touched = board.pc.unassigned.touched
-    assert touched[0x64, Direction.READ] == 1
-    assert touched[0x80, Direction.WRITE] == 1
-    assert [touched[0x1234 + i, Direction.READ] for i in range(4)] == [1] * 4
+    assert board.pc.unassigned.reads == {0x64: 1, 0x1234: 1, 0x1235: 1, 0x1236: 1, 0x1237: 1}
+    assert board.pc.unassigned.writes == {0x80: 1}
 
 
 def test_there_is_no_pci_host(board: Board) -> None:

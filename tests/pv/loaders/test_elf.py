@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from guest_sdk.abi import LOAD_FIRST, NOTE_OWNER, NOTE_TYPE, VERSION
 from pv.loaders import Image, LoadError, Segment
 from pv.loaders.elf import load_elf
-from tests.pv.loaders.tiny_elf import DYNAMIC, INTERP, MIB, NOTE, Part, R, TinyElf, W, X, note
+from tests.pv.loaders.tiny_elf import DYNAMIC, INTERP, MIB, NOTE, Part, R, TinyElf, W, note
 
 MEMORY = 4 * MIB
 ABI_NOTE = note(NOTE_OWNER.encode() + b"\0", NOTE_TYPE, VERSION.to_bytes(4, "little"))
@@ -102,8 +102,7 @@ def test_a_truncated_file_is_refused(size: int) -> None:
 def loads_or_is_refused(data: bytes) -> None:
     try:
         image = load_elf(data, MEMORY)
-    except LoadError as error:
-        assert "\n" not in str(error)
+    except LoadError:
         return
     end = LOAD_FIRST
     for segment in image.segments:

@@ -59,6 +59,7 @@ def test_malformed_notes_are_refused(data: bytes, line: str) -> None:
 @given(st.binary(max_size=100))
 def test_any_bytes_are_notes_or_refused(data: bytes) -> None:
     try:
-        assert abi_version([data]) in (None, VERSION)
+        outcome: object = abi_version([data])
     except LoadError as error:
-        assert "\n" not in str(error)
+        outcome = "\n" not in str(error)
+    assert outcome in (None, VERSION, True)

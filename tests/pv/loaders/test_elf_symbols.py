@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from pv.loaders import LoadError
@@ -14,7 +16,7 @@ FUNC, SECTION, FILE = 2, 3, 4
 UNDEFINED, ABSOLUTE = 0, 0xFFF1
 
 
-def symbols(*entries: tuple[str, int, int, int]) -> dict[str, int]:
+def symbols(*entries: tuple[str, int, int, int]) -> Mapping[str, int]:
     return load_elf(TinyElf(symbols=entries).build(), 2 * MIB).symbols
 
 
