@@ -34,7 +34,8 @@ def native_core() -> list[Extension]:
         depends=sorted(map(str, [*CORE.glob("*.px[di]"), *CORE.glob("native/*.h")])),
         include_dirs=[unicorn_headers(), str(CORE), str(CORE / "native")],
         libraries=["dl", "pthread"],
-        extra_compile_args=["-O2", "-std=gnu11", "-Wall"],
+        extra_compile_args=["-O2", "-flto", "-fvisibility=hidden", "-std=gnu11", "-Wall"],
+        extra_link_args=["-O2", "-flto"],
     )
     return list(cythonize([extension], language_level=3))
 

@@ -10,7 +10,7 @@ from bench.measure import measure_guest, measure_reference
 from bench.reference import REFERENCES, Reference
 from bench.rows import ROWS, ExitRow
 
-ENDING_EXITS = 4  # what setting up and ending a guest may take, beside its turns
+ENDING_EXITS = 8  # what setting up and ending a guest may take, beside its turns
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

@@ -11,7 +11,7 @@ from typing import Final
 
 from guest_sdk import abi
 from guest_sdk.errors import AssemblyError
-from guest_sdk.link import Image, Loaded
+from guest_sdk.link import TEXT, Image, Loaded
 from guest_sdk.sections import EXECUTE, PAGE, WRITE
 
 ET_EXEC, EM_X86_64, EV_CURRENT = 2, 62, 1
@@ -49,9 +49,9 @@ def _section_flags(section: Loaded) -> int:
 
 def write(image: Image, *, with_note: bool) -> bytes:
     """The file. Raises AssemblyError without a `_start`."""
-    entry = next((symbol.address for symbol in image.symbols if symbol.name == "_start"), None)
+    entry = next((s.address for s in image.symbols if s.name == "_start" and s.section == TEXT), None)
     if entry is None:
-        raise AssemblyError("no label '_start'")
+        raise AssemblyError("no label '_start' in the text")
     descriptor = note() if with_note else b""
     count = len(image.sections) + 1 + with_note
     note_at = EHDR.size + PHDR.size * count

@@ -53,6 +53,8 @@ def _spell(operand: Operand) -> str:
     terms = list(operand.terms)
     # RSP cannot be an index, and a base must be a term of scale 1: keystone takes the first such term
     terms.sort(key=lambda term: (term[1] != 1, term[0] not in ("rsp", "esp")))
+    if len(terms) == 1 and terms[0][1] in (3, 5, 9):  # [rax + rax*2]
+        terms = [(terms[0][0], 1), (terms[0][0], terms[0][1] - 1)]
     parts = [name if scale == 1 else f"{name}*{scale}" for name, scale in terms]
     displacement = operand.displacement
     if terms and displacement >= 1 << 63:

@@ -20,7 +20,8 @@ CONVENTION = "Number in RAX, arguments in RDI RSI RDX R10 R8 R9, result in RAX; 
 
 def _signature(call: abi.Call) -> str:
     arguments = ", ".join(f"{name}:{bits}" for name, bits in call.arguments)
-    return f"{call.name}({arguments}) -> {call.result}"
+    text = f"{call.name}({arguments}) -> {call.result}"
+    return " ".join(text.replace("*/", "* /").split())  # a plugin's words stay inside the comment
 
 
 def _field(name: str, size_bytes: int, offset: int) -> str:

@@ -8,7 +8,7 @@ segment, memory size, branch target.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import iced_x86
 from iced_x86 import Code, OpKind
@@ -40,6 +40,7 @@ EXACT: Final = {  # where one mnemonic of the decoder covers encodings that diff
 IMPLIED: Final = {  # operands that are written, and that the decoder does not list
     "vmrun": ("rax",), "vmload": ("rax",), "vmsave": ("rax",), "invlpga": ("rax", "ecx"),
 }  # fmt: skip
+WORD_OPERAND: Final = frozenset({"ltr", "lldt", "verr", "verw", "lmsw"})  # they read 16 bits of any width
 SYMMETRIC: Final = frozenset({"xchg", "test"})
 ANY_SIZE: Final = frozenset({"lgdt", "lidt", "sgdt", "sidt", "lea", "ljmp", "lcall"})
 IMMEDIATE_BITS: Final[dict[int, int]] = {
@@ -117,7 +118,7 @@ def _operands(mnemonic: str, operands: tuple[Operand, ...], instruction: iced_x8
     for index, operand in enumerate(operands):
         kind = instruction.op_kind(index)
         if isinstance(operand, Register):
-            same = kind == OpKind.REGISTER and instruction.op_register(index) == REGISTERS[operand.name]
+            same = kind == OpKind.REGISTER and _same(mnemonic, instruction.op_register(index), operand.name)
             difference = "" if same else f"is not {operand.name}"
         elif isinstance(operand, Memory):
             difference = _memory(mnemonic, operand, instruction) if kind == OpKind.MEMORY else "is not memory"
@@ -127,6 +128,12 @@ def _operands(mnemonic: str, operands: tuple[Operand, ...], instruction: iced_x8
             return f"operand {index + 1} {difference}"
     memory = any(isinstance(operand, Memory) for operand in operands)
     return "has a segment prefix" if instruction.has_segment_prefix and not memory else ""
+
+
+def _same(mnemonic: str, found: Any, name: str) -> bool:
+    if mnemonic in WORD_OPERAND:
+        return bool(iced_x86.RegisterInfo(found).full_register == iced_x86.RegisterInfo(REGISTERS[name]).full_register)
+    return bool(found == REGISTERS[name])
 
 
 def _immediate(operand: Immediate, kind: int, index: int, instruction: iced_x86.Instruction) -> str:

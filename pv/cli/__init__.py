@@ -8,6 +8,7 @@ The outermost layer: it may import hypercalls, the workloads and bench, and noth
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -57,6 +58,7 @@ def options(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. A person's mistake is one line on stderr, never a traceback."""
+    logging.basicConfig(format="pvkit: %(message)s", level=logging.WARNING)  # plugins that were left out, to stderr
     try:
         status = app(args=None if arguments is None else list(arguments), prog_name="pvkit", standalone_mode=False)
     except typer.TyperException as mistake:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Annotated, Final
 
@@ -23,11 +22,8 @@ hypercalls = typer.Typer(help="List the hypercalls that a guest may make, or pri
 
 
 def registry() -> Registry:
-    """Every call of every installed plugin. What could not be loaded is said on stderr."""
-    loaded = load_plugins()
-    for report in loaded.reports:
-        print(f"pvkit: {report}", file=sys.stderr)
-    return Registry(found.plugin for found in loaded.plugins)
+    """Every call of every installed plugin. What could not be loaded is logged."""
+    return Registry(found.plugin for found in load_plugins().plugins)
 
 
 @hypercalls.callback(invoke_without_command=True)

@@ -41,7 +41,7 @@ def run(
         machine.load(image)
         outcome = machine.run(timeout=timeout, max_exits=max_exits)
     sys.stdout.flush()
-    report(outcome, stats=stats, verbose=verbose)
+    report(outcome, machine.notes, stats=stats, verbose=verbose)
     raise typer.Exit(exit_status(outcome))
 
 
@@ -83,12 +83,14 @@ def echo(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def report(outcome: Outcome, *, stats: bool, verbose: bool) -> None:
+def report(outcome: Outcome, notes: list[str], *, stats: bool, verbose: bool) -> None:
     """What the guest's console does not say, on stderr."""
     if stats:
         print(format_table(stat_rows(outcome.by_key, outcome.latencies)), file=sys.stderr)
     if not outcome.ok:
         print(f"pvkit: {outcome.summary}", file=sys.stderr)
+        for note in notes:  # what may be why
+            print(f"pvkit: {note}", file=sys.stderr)
         if verbose and outcome.record:
             print(format_record(outcome.record), file=sys.stderr)
 

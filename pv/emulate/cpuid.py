@@ -8,6 +8,7 @@ it runs (RDRAND does). SDM vol. 2, CPUID; AMD APM vol. 3, appendix E for leaves 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from pv.dispatch import ANY_KEY, Row
@@ -101,6 +102,7 @@ def guest_cpuid(vcpu: Vcpu, *, hypervisor: bool) -> Cpuid:
     """CPUID as the guest sees it; leaves of a hypervisor are zero, a plugin's rows answer them."""
     beneath = vcpu.cpuid
 
+    @lru_cache(maxsize=256)  # every leaf is constant, and a guest may ask for as many as it likes
     def cpuid(leaf: int, subleaf: int) -> Registers:
         if HYPERVISOR_FIRST <= leaf <= HYPERVISOR_LAST:
             return 0, 0, 0, 0

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 import bench.compare as harness
-from bench.compare import PACKAGES, WORKLOADS, Run, UnknownName, check_names, compare
+from bench.compare import PACKAGES, WORKLOADS, Run, UnknownName, check_names, compare, find_workload
 from pv.report.comparison import WELL
 
 
@@ -87,3 +87,20 @@ def test_techniques_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     compare(["map"], repeat=2, on_run=lambda _workload, technique: seen.append(technique))
     assert seen == ["paravirt", "trap", "paravirt", "trap"]
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_a_pair_prints_one_result(name: str) -> None:
+    operations = find_workload(name, "paravirt").DEFAULT_OPERATIONS
+    rows = compare([name], scale=20 / operations, repeat=1)
+    assert [(row.technique, row.ended, row.agrees) for row in rows] == [(each, WELL, True) for each in PACKAGES]
+    assert all(row.result.startswith("result ") for row in rows)
+
+
+@pytest.mark.parametrize("technique", PACKAGES)
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_a_workload_says_what_it_is(name: str, technique: str) -> None:
+    workload = find_workload(name, technique)
+    assert name == workload.NAME
+    assert workload.OPERATION
+    assert workload.DEFAULT_OPERATIONS > 0

@@ -31,4 +31,7 @@ def test_latch_gives_back_what_it_was_given() -> None:
 
 def test_latch_answers_its_port_both_ways() -> None:
     table = DispatchTable(latch_rows(SimpleNamespace()))
-    assert {shape for shape in Shape if table.find(Reason.IO_INSTRUCTION, LATCH_PORT, shape)} == {Shape.READ, Shape.WRITE}
+    assert {shape for shape in Shape if table.find(Reason.IO_INSTRUCTION, LATCH_PORT, shape)} == {
+        Shape.READ,
+        Shape.WRITE,
+    }

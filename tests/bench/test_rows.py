@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from bench.compare import WORKLOADS
 from bench.plugin import bench_machine
 from bench.reference import REFERENCES
 from bench.rows import ROWS, ExitRow
@@ -34,5 +35,5 @@ def test_names_are_unique() -> None:
 
 
 def test_every_reference_stands_beside_a_row() -> None:
-    kinds = {row.kind for row in ROWS} | {"syscall"}  # system calls need a kernel: bench.test_workloads has them
+    kinds = {row.kind for row in ROWS} | {f"workload {name}" for name in WORKLOADS}
     assert [reference.twin for reference in REFERENCES if reference.twin not in kinds] == []

@@ -5,7 +5,6 @@ Mechanism only. Which handler answers what is decided by the table that a machin
 """
 
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.long cimport PyLong_FromUnsignedLongLong
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.stdlib cimport calloc, free
@@ -14,6 +13,7 @@ from posix.mman cimport munmap
 
 from pv.engines.unicorn.native cimport *
 
+from functools import partial
 from errno import EAGAIN, EFAULT, EINVAL, EIO, ENOMEM, ENOSYS, EPERM
 
 from pv.dispatch import Shape
@@ -22,7 +22,10 @@ from pv.exits import AGAIN, NEXT, WAIT, GuestError, Reply, ReplyKind, StopWhy
 
 
 cdef extern from "Python.h":
-    PyObject *PyObject_Vectorcall(object callable, PyObject **args, size_t count, PyObject *names) except NULL
+    PyObject *PyObject_Vectorcall(PyObject *callable, PyObject **args, size_t count, PyObject *names) noexcept
+    PyObject *box "PyLong_FromUnsignedLongLong"(unsigned long long) noexcept
+    int PyErr_ExceptionMatches(object) noexcept
+    void Py_DECREF_raw "Py_DECREF"(PyObject *) noexcept
     ctypedef struct PyThreadState:
         pass
     PyThreadState *PyEval_SaveThread()
@@ -33,6 +36,7 @@ cdef extern from "Python.h":
 
 DEF SLICE_NS = 5000000
 DEF EXIT_COST_NS = 1000
+DEF MOST_BOUND = 2
 WHY = tuple(StopWhy)
 SHAPES = {Shape.EXIT: PV_SHAPE_EXIT, Shape.CALL: PV_SHAPE_CALL, Shape.READ: PV_SHAPE_READ, Shape.WRITE: PV_SHAPE_WRITE,
           Shape.NATIVE: PV_SHAPE_NATIVE}
@@ -53,6 +57,11 @@ def load_engine(str path):
         wrong = pv_engine_probe()
     if wrong != NULL:
         raise EngineError(wrong.decode())
+
+
+def engine_route():
+    """(cpu word, env word, flag offset): where the probe found the engine's CPU state from its handle."""
+    return pv_route.cpu_word, pv_route.env_word, pv_route.no_exit_request
 
 
 cdef object checked(int64_t result):
@@ -143,24 +152,47 @@ cdef int64_t integer_result(object result, const pv_row *row) except? -1:
     return value
 
 
+cdef int raised() except -1:
+    """Hand on the exception that the C API has set."""
+    return -1
+
+
 cdef object invoke(const pv_row *row, const uint64_t *arguments):
-    """Call a Shape.CALL handler with its register arguments."""
-    cdef PyObject *boxed[6]
-    cdef int i, made = 0
+    """Call a Shape.CALL handler with its bound and register arguments. A GuestError is answered by its errno."""
+    cdef PyObject *boxed[MOST_BOUND + 6]
+    cdef int i, bound = row.bound_count, count = bound + row.argc
     cdef PyObject *result
-    try:
-        for i in range(row.argc):
-            number = PyLong_FromUnsignedLongLong(arguments[i])
-            Py_INCREF(number)
-            boxed[i] = <PyObject *>number
-            made += 1
-        result = PyObject_Vectorcall(<object>row.handler, boxed, row.argc, NULL)
-    finally:
-        for i in range(made):
-            Py_DECREF(<object>boxed[i])
+    for i in range(bound):
+        boxed[i] = <PyObject *>row.bound[i]
+    for i in range(row.argc):
+        boxed[bound + i] = box(arguments[i])
+        if boxed[bound + i] == NULL:
+            raised()
+    result = PyObject_Vectorcall(<PyObject *>row.callable, boxed, count, NULL)
+    for i in range(row.argc):
+        Py_DECREF_raw(boxed[bound + i])
+    if result == NULL:
+        if PyErr_ExceptionMatches(GuestError):
+            try:
+                raised()
+            except GuestError as error:
+                return -error.errno
+        raised()
     answered = <object>result
-    Py_DECREF(answered)
+    Py_DECREF_raw(result)
     return answered
+
+
+cdef void unpack_partial(pv_row *row, object handler) except *:
+    """A handler bound by functools.partial is called without it: 40 ns less for each call."""
+    cdef int i
+    row.callable = <void *>handler
+    row.bound_count = 0
+    if type(handler) is partial and not handler.keywords and len(handler.args) <= MOST_BOUND:
+        row.callable = <void *>handler.func  # both live as long as the partial, which the vcpu holds
+        for i, argument in enumerate(handler.args):
+            row.bound[i] = <void *>argument
+        row.bound_count = len(handler.args)
 
 
 cdef bint too_wide(const pv_row *row, const uint64_t *arguments) noexcept:
@@ -190,10 +222,7 @@ cdef void hypercall(UnicornVcpu vcpu, pv_entry *entry) except *:
     elif too_wide(row, arguments):
         value = -errno_einval
     else:
-        try:
-            result = invoke(row, arguments)
-        except GuestError as error:
-            result = -error.errno
+        result = invoke(row, arguments)
         if PyLong_CheckExact(result):
             value = integer_result(result, row)
         elif isinstance(result, Reply):
@@ -367,9 +396,9 @@ cdef class UnicornVcpu(Registers):
         self.must(pv_uc.mem_map_ptr(c.uc, 0, c.ram_size, UC_PROT_ALL, c.ram), "map guest memory")
         self.must(pv_uc.mem_map_ptr(c.uc, PV_MONITOR_BASE, c.pool.pages * <uint64_t>4096, UC_PROT_READ | UC_PROT_WRITE, c.pool.base),
                   "map the monitor's pages")
-        c.cpu = <uint8_t *>(<uint64_t *>c.uc)[PV_HANDLE_CPU_WORD]
-        c.env = <uint8_t *>(<uint64_t *>c.cpu)[PV_CPU_ENV_WORD]
-        (<uint8_t *>c.uc)[PV_HANDLE_NO_EXIT_REQUEST] = 1  # stops fall on block starts: see native/watchdog.c
+        c.cpu = <uint8_t *>(<uint64_t *>c.uc)[pv_route.cpu_word]
+        c.env = <uint8_t *>(<uint64_t *>c.cpu)[pv_route.env_word]
+        (<uint8_t *>c.uc)[pv_route.no_exit_request] = 1  # stops fall on block starts: see native/watchdog.c
         memset(&empty, 0, sizeof(empty))
         efer.rid = 0xC0000080
         efer.value = 0xD01
@@ -537,10 +566,7 @@ cdef class UnicornVcpu(Registers):
             return -errno_eperm
         if too_wide(entry.row, boxed):
             return -errno_einval
-        try:
-            result = invoke(entry.row, boxed)
-        except GuestError as error:
-            return -error.errno
+        result = invoke(entry.row, boxed)
         if PyLong_CheckExact(result):
             return integer_result(result, entry.row)
         return -errno_einval  # a call that would change control flow has no place in a batch
@@ -602,6 +628,7 @@ cdef class UnicornVcpu(Registers):
             r.user_allowed = row.user_allowed
             for j, bits in enumerate(row.argument_bits):
                 r.bits[j] = bits
+            unpack_partial(r, row.handler)
         free(c.rows)
         c.rows = compiled
         c.row_count = len(rows)

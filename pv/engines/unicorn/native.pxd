@@ -37,7 +37,9 @@ cdef extern from "native/vcpu.h" nogil:
         uint32_t rid
         uint64_t value
 
-    int PV_HANDLE_CPU_WORD, PV_CPU_ENV_WORD, PV_HANDLE_NO_EXIT_REQUEST
+    struct pv_route_s "pv_route":
+        uint32_t cpu_word, env_word, no_exit_request
+    pv_route_s pv_route
     int ENV_RIP, ENV_CR, ENV_HFLAGS, ENV_EFLAGS
     int HF_TS, HF_INHIBIT_IRQ
     int PV_RAX, PV_RSP, PV_FS, PV_GS
@@ -101,6 +103,9 @@ cdef extern from "native/vcpu.h" nogil:
         uint32_t reason
         int64_t first, last
         void *handler
+        void *callable
+        void **bound
+        uint8_t bound_count
         uint8_t shape, native, argc, user_allowed
         uint8_t *bits
     struct pv_entry:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 import pv.cli.run as command
+from guest_sdk import Guest
+from guest_sdk.examples import hello
 from pv.cli import main
 from pv.engines.base import RecordedExit
 from pv.exits import Reason, StopWhy
@@ -55,7 +57,7 @@ class FakeMachine(SimpleNamespace):
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
-    made = FakeMachine(ends=outcome(), options={})
+    made = FakeMachine(ends=outcome(), options={}, notes=[])
 
     def make(**options: Any) -> FakeMachine:
         made.options = options
@@ -109,6 +111,13 @@ def test_abnormal_stop_is_one_line_with_rip_and_bytes(
     assert main(["run", guest]) == 125
     (line,) = capsys.readouterr().err.splitlines()
     assert line == "pvkit: unhandled exit at rip 0x100000 (0f 0b): no row for port 0x10"
+
+
+def test_what_may_be_why_follows(machine: FakeMachine, guest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.ends = outcome(StopWhy.SHUTDOWN, None)
+    machine.notes.append("the guest is made for hypercalls")
+    assert main(["run", guest]) == 125
+    assert capsys.readouterr().err.splitlines()[1:] == ["pvkit: the guest is made for hypercalls"]
 
 
 def test_verbose_shows_the_flight_record(machine: FakeMachine, guest: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,3 +183,18 @@ def test_a_file_that_is_no_guest_is_one_line(image: bytes, tmp_path: Path, capsy
     assert main(["run", str(file)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("pvkit: ")
+
+
+def test_a_real_guest_says_hello(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    file = tmp_path / "hello.elf"
+    file.write_bytes(hello.build())
+    assert main(["run", str(file), "--timeout", "20"]) == 0
+    assert capfdbinary.readouterr() == (b"hello, world\n", b"")
+
+
+def test_a_guest_for_ever_uses_its_budget_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "forever.elf"
+    file.write_bytes(Guest("forever", paravirt=True).asm("_start: jmp _start").build())
+    assert main(["run", str(file), "--timeout", "0.05"]) == 124
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("pvkit: time budget used up at rip 0x")

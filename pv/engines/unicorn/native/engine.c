@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 struct pv_engine_api pv_uc;
+struct pv_route pv_route;
 static char message[512];
 
 static const struct { const char *name; size_t at; } symbols[] = {
@@ -53,6 +54,40 @@ static bool safe_read(const void *from, void *to, size_t size)
     return done;
 }
 
+static bool plausible(uint64_t pointer) { return pointer >= 1 << 16 && pointer < 1ull << 47 && !(pointer & 7); }
+
+/* Is there, behind this word of the handle and that word of the CPU object, the struct whose copy `blob` is? The CPU
+ * object holds the struct within itself, a short way after its start. */
+static bool leads(const uint64_t *handle, uint32_t cpu_word, uint32_t env_word, const uint8_t *blob)
+{
+    uint64_t cpu = handle[cpu_word], env;
+    uint8_t state[ENV_RIP + 8];
+    return plausible(cpu) && safe_read((uint64_t *)cpu + env_word, &env, 8) && env > cpu && env - cpu < 1 << 16 && plausible(env)
+        && safe_read((void *)env, state, sizeof state) && !memcmp(state, blob, sizeof state);
+}
+
+enum { HANDLE_WORDS = 256, CPU_WORDS = 64, KNOWN_CPU_WORD = 55, KNOWN_ENV_WORD = 37 };
+
+static bool find_route(uc_engine *uc, const uint8_t *blob)
+{
+    uint64_t handle[HANDLE_WORDS];
+    struct pv_route known = { KNOWN_CPU_WORD, KNOWN_ENV_WORD, 0 };
+    if (!safe_read(uc, handle, sizeof handle))
+        return false;
+    bool found = leads(handle, known.cpu_word, known.env_word, blob); /* where 2.1.4's wheel has it, before a search */
+    for (uint32_t cpu_word = 0; !found && cpu_word < HANDLE_WORDS; cpu_word++)
+        for (uint32_t env_word = 0; !found && plausible(handle[cpu_word]) && env_word < CPU_WORDS; env_word++)
+            if ((found = leads(handle, cpu_word, env_word, blob)))
+                known = (struct pv_route){ cpu_word, env_word, 0 };
+    /* struct uc_struct: cpu_context_size, next_pc, then four bools: hook_insert, first_tb, no_exit_request, init_done */
+    const uint8_t *bytes = (const uint8_t *)handle;
+    for (uint32_t word = 0; found && !known.no_exit_request && word + 2 < HANDLE_WORDS; word++)
+        if ((uint32_t)handle[word] == PV_ENV_SIZE && !bytes[8 * word + 18] && bytes[8 * word + 19] == 1)
+            known.no_exit_request = 8 * word + 18;
+    pv_route = known;
+    return found && known.no_exit_request;
+}
+
 static struct { int vector; int error; uint64_t rip; } seen;
 static uint8_t *probe_env;
 static void on_probe_interrupt(uc_engine *uc, uint32_t vector, void *unused)
@@ -86,18 +121,15 @@ static const char *probe(uc_engine *uc, uc_context *context, uint8_t *memory)
     NEED(pv_uc.context_size(uc) == PV_CONTEXT_ENV + PV_ENV_SIZE, "the size of its saved context");
     NEED(!pv_uc.context_save(uc, context), "saving a context");
     const uint8_t *blob = (const uint8_t *)context + PV_CONTEXT_ENV;
-    uint64_t cpu = 0, env = 0, registers[16], size = 0;
-    NEED(safe_read((uint64_t *)uc + PV_HANDLE_CPU_WORD, &cpu, 8), "its engine handle");
-    NEED(safe_read((uint64_t *)cpu + PV_CPU_ENV_WORD, &env, 8), "its CPU object");
-    NEED(safe_read((void *)env, registers, sizeof registers), "its CPU state");
     for (uint64_t i = 0; i < 16; i++)
-        NEED(registers[i] == 0x1122334455660000ull + i && ENV64(blob, 8 * i) == registers[i], "where general registers lie");
-    probe_env = (uint8_t *)env;
+        NEED(ENV64(blob, 8 * i) == 0x1122334455660000ull + i, "where general registers lie");
+    NEED(find_route(uc, blob), "the way to its CPU state");
+    uint8_t *env = (uint8_t *)((uint64_t **)uc)[pv_route.cpu_word][pv_route.env_word];
+    probe_env = env;
     NEED(ENV64(env, ENV_RIP) == rip, "where RIP lies");
     NEED(ENV64(env, ENV_CR + 16) == cr2, "where CR2 lies");
     NEED(ENV64(env, ENV_SEGMENTS + 24 * PV_FS + 8) == fs, "where segment caches lie");
     NEED(ENV64(env, ENV_IDT + 8) == idtr.base && ENV32(env, ENV_IDT + 16) == idtr.limit, "where IDTR lies");
-    NEED(safe_read((uint8_t *)uc + PV_HANDLE_CONTEXT_SIZE, &size, 8) && size == PV_ENV_SIZE, "where no_exit_request lies");
     NEED(ENV32(env, ENV_OLD_EXCEPTION) == 0xffffffff, "where the exception in flight lies");
 
     /* Paging on, CPL 1 by patching, then faults with known vectors and error codes: hflags mean what we think. */

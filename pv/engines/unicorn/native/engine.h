@@ -41,9 +41,11 @@ const char *pv_engine_load(const char *path);
 /* Compare the layout below with a live engine. Returns NULL, or what differs. */
 const char *pv_engine_probe(void);
 
-/* From the handle to the CPU object and to its CPUX86State. */
-enum { PV_HANDLE_CPU_WORD = 55, PV_CPU_ENV_WORD = 37, PV_HANDLE_CONTEXT_SIZE = 0x7e0, PV_HANDLE_NO_EXIT_REQUEST = 0x7f2,
-       PV_CPU_INTERRUPT_REQUEST = 0x1c, PV_CONTEXT_ENV = 40, PV_ENV_SIZE = 5568 };
+/* The way from a handle to its CPU object, to its CPUX86State and to the flag that makes stops exact. It is found by the
+ * probe: the saved context, whose layout follows from its size, is the reference that the live struct is known by. */
+struct pv_route { uint32_t cpu_word, env_word, no_exit_request; };
+extern struct pv_route pv_route;
+enum { PV_CPU_INTERRUPT_REQUEST = 0x1c, PV_CONTEXT_ENV = 40, PV_ENV_SIZE = 5568 };
 
 /* Offsets in CPUX86State. */
 enum { ENV_RIP = 0x80, ENV_EFLAGS = 0x88, ENV_CC_OP = 0xa8, ENV_DF = 0xac, ENV_HFLAGS = 0xb0, ENV_HFLAGS2 = 0xb4,

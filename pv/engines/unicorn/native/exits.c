@@ -62,8 +62,12 @@ struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t 
         c->clock_page[1] = c->now_ns;
         c->clock_page[0] += 2;
     }
-    *r = (struct pv_recorded){ .number = c->exits++, .tag = entry->tag, .rip = ENV64(c->env, ENV_RIP),
-                               .eflags = ENV64(c->env, ENV_EFLAGS), .cr3 = ENV64(c->env, ENV_CR + 24), .cpl = (uint8_t)pv_cpl(c) };
+    r->number = c->exits++;
+    r->tag = entry->tag;
+    r->rip = ENV64(c->env, ENV_RIP);
+    r->eflags = ENV64(c->env, ENV_EFLAGS);
+    r->cr3 = ENV64(c->env, ENV_CR + 24);
+    r->cpl = (uint8_t)pv_cpl(c);
     memcpy(r->registers, c->env, sizeof r->registers);
     c->exit.reason = reason;
     c->exit.key = key;

@@ -56,7 +56,8 @@ struct pv_exit { uint32_t reason; int64_t key; uint64_t value, address; uint32_t
 enum { PV_SHAPE_EXIT, PV_SHAPE_CALL, PV_SHAPE_READ, PV_SHAPE_WRITE, PV_SHAPE_NATIVE };
 enum { PV_BUCKETS = 160 };
 struct pv_histogram { uint64_t count, total_ns, min_ns, max_ns, buckets[PV_BUCKETS]; };
-struct pv_row { uint32_t reason; int64_t first, last; void *handler; uint8_t shape, native, argc, user_allowed, bits[6]; };
+/* callable and bound: the handler, a functools.partial taken apart */
+struct pv_row { uint32_t reason; int64_t first, last; void *handler, *callable, *bound[2]; uint8_t bound_count, shape, native, argc, user_allowed, bits[6]; };
 struct pv_entry {
     uint64_t tag, count, calls;
     const struct pv_row *row; /* NULL: nobody answers */
