@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from pv.dispatch import Row, Shape
 from pv.engines.base import GuestFault
-from pv.exits import ExitView, GuestError, Reply, ReplyKind
+from pv.exits import ExitView, GuestError, Reason, Reply, ReplyKind
 from pv.keys import key_text, reason_name, vector_text
 
 
@@ -59,6 +59,8 @@ def _wrap(row: Row, vcpu: Watched, emit: Callable[[str], object], numbers: Itera
         now_ns, rip = vcpu.now_ns, vcpu.exit.rip
         # A call inside a multicall has the multicall's exit: its own row knows better which call it is.
         key = row.first if row.first == row.last and row.first >= 0 else vcpu.exit.key
+        if row.reason is Reason.IO_INSTRUCTION:
+            key = key * 2 + (shape is Shape.WRITE)
         head = f"{next(number):>8} {now_ns:>12} {reason_name(row.reason)} {key_text(row.reason, key, calls)}".rstrip()
         try:
             answer = handler(*arguments)

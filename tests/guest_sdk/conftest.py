@@ -13,6 +13,11 @@ from guest_sdk.syntax import Instruction, Register, parse_text
 ADDRESS = 0x100000
 
 
+def no_names(name: str) -> int:
+    """The lookup of a line that names nothing."""
+    raise KeyError(name)
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PVKIT_CACHE", str(tmp_path / "cache"))
@@ -27,7 +32,7 @@ def encode() -> Callable[[str], bytes]:
     def encode_line(line: str) -> bytes:
         (item,) = parse_text(line)[0]
         assert isinstance(item, Instruction)
-        operands = tuple(o if isinstance(o, Register) else o.resolve({}.__getitem__, {}) for o in item.operands)
+        operands = tuple(o if isinstance(o, Register) else o.resolve(no_names, {}) for o in item.operands)
         return encoder.encode(item.mnemonic, item.prefixes, operands, ADDRESS)
 
     return encode_line

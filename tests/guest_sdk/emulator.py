@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import unicorn
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 from unicorn import x86_const as x86
 
 from guest_sdk import abi
@@ -22,6 +23,12 @@ class Ran:
     status: int | None
     output: bytes
     calls: list[int]
+
+
+def symbol_table(file: ELFFile) -> SymbolTableSection:
+    table = file.get_section_by_name(".symtab")
+    assert isinstance(table, SymbolTableSection)
+    return table
 
 
 def run(elf: bytes) -> Ran:
@@ -55,7 +62,7 @@ def run(elf: bytes) -> Ran:
 
     uc.hook_add(unicorn.UC_HOOK_INSN, port_out, None, 1, 0, x86.UC_X86_INS_OUT)
     uc.hook_add(unicorn.UC_HOOK_INSN, port_in, None, 1, 0, x86.UC_X86_INS_IN)
-    for symbol in file.get_section_by_name(".symtab").iter_symbols():
+    for symbol in symbol_table(file).iter_symbols():
         if symbol.name == "hypercall_page":  # the page is RET after RET: the hook stands for what a monitor fills in
             uc.hook_add(unicorn.UC_HOOK_CODE, page, None, symbol["st_value"], symbol["st_value"])
     uc.emu_start(file["e_entry"], 0, count=MOST_INSTRUCTIONS)

@@ -47,7 +47,7 @@ def test_a_compiler_takes_the_c_header(tmp_path: Path, language: str) -> None:
     source = tmp_path / ("use.cpp" if language.startswith("c++") else "use.c")
     source.write_text("\n".join(["#include <stddef.h>", '#include "pvkit_abi.h"', *asserts, *sizes, *numbers, ""]))
     command = [GCC or "gcc", f"-std={language}", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
-    done = subprocess.run([*command, f"-I{headers.INCLUDE}", source], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, f"-I{headers.INCLUDE}", str(source)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -57,7 +57,7 @@ def test_an_assembler_takes_the_include(tmp_path: Path) -> None:
     source.write_text(
         '.include "pvkit_abi.inc"\nmov $PVKIT_CALL_EXIT, %eax\n.if PVKIT_EVENT_PAGE_CR2 != 8\n.err\n.endif\n'
     )
-    command = [AS or "as", f"-I{headers.INCLUDE}", "-o", tmp_path / "use.o", source]
+    command = [AS or "as", f"-I{headers.INCLUDE}", "-o", str(tmp_path / "use.o"), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

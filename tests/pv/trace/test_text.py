@@ -32,8 +32,8 @@ def test_a_line_for_each_shape() -> None:
     steps = call(0x8001, 0x10), port_in(0x64), port_out(0x60, 0x99), Step(Exit(Reason.HLT, length=1))
     assert trace(rows, *steps) == [
         "1 1000 VMCALL greet rip=0x100000 (0x10) -> 0x11",
-        "2 2000 IO_INSTRUCTION port 0x64 rip=0x100003 size=1 -> 0xab",
-        "3 3000 IO_INSTRUCTION port 0x60 rip=0x100004 size=1 value=0x99 -> next",
+        "2 2000 IO_INSTRUCTION port 0x64 read rip=0x100003 size=1 -> 0xab",
+        "3 3000 IO_INSTRUCTION port 0x60 write rip=0x100004 size=1 value=0x99 -> next",
         "4 4000 HLT rip=0x100005 -> wait",
     ]
 

@@ -1,0 +1,99 @@
+"""What does the reference page of the hypercall ABI say? Generated from abi.py, so that it cannot drift.
+
+`python -m guest_sdk.reference` rewrites docs/abi.md; a test holds the committed page equal to what is generated.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from guest_sdk import abi
+
+PAGE = Path(__file__).parent.parent / "docs" / "abi.md"
+
+INTRODUCTION = f"""# The hypercall ABI, version {abi.VERSION}
+
+Generated from [guest_sdk/abi.py](../guest_sdk/abi.py) by `python -m guest_sdk.reference`. The live registry, plugins
+included, is what `pvkit hypercalls list` prints.
+
+- **Trap**: call the hypercall page, or execute VMCALL (VMMCALL does as well) where feature bit
+  {abi.FEATURES["inline_vmcall"]} is set. The guest gives the page: it writes `gpa | 1` to MSR
+  {abi.HYPERCALL_PAGE_MSR:#x}, and the monitor fills the page there.
+- **Registers**: number in {abi.NUMBER_REGISTER.upper()}, arguments in
+  {" ".join(register.upper() for register in abi.ARGUMENT_REGISTERS)}, result in RAX. All others keep their value.
+- **Result**: 0 or more is success; -4095 to -1 is a negated errno. An argument wider than its bits is -EINVAL.
+- **Addresses** of buffers are guest-physical.
+- **Numbers**: {abi.BUILT_IN_FIRST:#x}-{abi.BUILT_IN_LAST:#x} built in, {abi.PLUGIN_FIRST:#x}-{abi.PLUGIN_LAST:#x}
+  plugins, below {abi.BUILT_IN_FIRST:#x} foreign personalities. A number, once shipped, is never reused.
+- **From CPL 3** a call gets -EPERM unless its row says otherwise.
+"""
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    parts = [INTRODUCTION, detection(), calls(), structures(), constants()]
+    return "\n".join(parts)
+
+
+def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [heads, tuple("---" for _ in heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def detection() -> str:
+    """The CPUID leaves by which a guest finds the monitor."""
+    rows = [
+        ("0x1", "ECX bit 31: a hypervisor is present"),
+        (f"{abi.CPUID_SIGNATURE_LEAF:#x}", f"EAX highest leaf; EBX, ECX, EDX `{abi.SIGNATURE.decode()}`"),
+        (f"{abi.CPUID_FEATURES_LEAF:#x}", "EAX feature bits, EBX ABI version"),
+        (f"{abi.CPUID_HYPERCALL_LEAF:#x}", "EAX pages of hypercall code (1), EBX index of the MSR that takes its gpa"),
+    ]
+    features = [(str(bit), f"`{name}`") for name, bit in abi.FEATURES.items()]
+    return f"## Detection\n\n{table(('CPUID leaf', 'answer'), rows)}\n{table(('feature bit', 'name'), features)}"
+
+
+def calls() -> str:
+    """Every built-in call."""
+    rows = []
+    for call in abi.CALLS:
+        arguments = ", ".join(
+            f"{register.upper()} `{name}`" + ("" if bits == 64 else f" ({bits} bits)")
+            for register, (name, bits) in zip(abi.ARGUMENT_REGISTERS, call.arguments, strict=False)
+        )
+        rows.append((f"{call.number:#x}", f"`{call.name}`", arguments or "none", call.result))
+    return f"## Calls\n\n{table(('number', 'name', 'arguments', 'result'), rows)}"
+
+
+def structures() -> str:
+    """Structures in guest memory, with offsets."""
+    parts = ["## Structures\n\nLittle-endian, packed as written.\n"]
+    for struct in abi.STRUCTS:
+        rows = [(f"{struct.offset(name)}", f"{size}", f"`{name}`") for name, size in struct.fields]
+        parts.append(f"### {struct.name}, {struct.size_bytes} bytes\n\n{table(('offset', 'bytes', 'field'), rows)}")
+    return "\n".join(parts)
+
+
+def constants() -> str:
+    """Errors, flags and selectors."""
+    groups = {
+        "Errors": {name: str(value) for name, value in abi.ERRNO.items()},
+        "Flags of `map` and `page_update`": {name: str(value) for name, value in abi.MAP_FLAGS.items()},
+        "Segment bases": {name: str(value) for name, value in abi.SEGMENT_BASES.items()},
+        "Selectors in frames": {name: f"{value:#x}" for name, value in abi.SELECTORS.items()},
+        "Bounds": {
+            "event ports": str(abi.EVENT_PORTS),
+            "entries of a multicall": str(abi.MULTICALL_MOST),
+            "entries of a page_update": str(abi.UPDATES_MOST),
+        },
+    }
+    parts = ["## Constants\n"]
+    for title, values in groups.items():
+        parts.append(
+            f"### {title}\n\n{table(('name', 'value'), [(f'`{name}`', value) for name, value in values.items()])}"
+        )
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,74 @@
+"""The job of `syscall`: a program at CPL 3 calls its kernel, which adds the argument into a sum and returns the sum.
+
+System calls: EAX 0 adds EDI and returns the sum in EDX, 1 ends the program with the result EDI. An answer stands in
+EDX because the hypercall by which a paravirtual kernel goes back takes RAX for its number.
+The guest's own: `work` enters `program` at CPL 3 with the stack below `program_stack_end`; an entry that calls `serve`
+on the kernel's stack and returns to CPL 3 with what that left in EDX.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from guest_sdk.work import PAGE, mix, mixed
+
+if TYPE_CHECKING:
+    from guest_sdk.builder import Guest
+
+NAME: Final = "syscall"
+OPERATION: Final = "a system call to the guest's kernel"
+DEFAULT_OPERATIONS: Final = 200_000
+
+STACK_BYTES: Final = PAGE
+STEP: Final = 7  # operation n adds n * STEP
+
+# The program has pages of its own: they are the ones that CPL 3 may execute.
+TEXT: Final = f"""
+.align {PAGE}
+program:
+    xor ebx, ebx
+    xor ebp, ebp                ; the checksum, of every answer
+.again:
+    imul edi, ebx, {STEP}
+    xor eax, eax
+    syscall
+    {mix("ebp", "edx")}
+    inc ebx
+    cmp ebx, OPERATIONS
+    jb .again
+    mov edi, ebp
+    mov eax, 1
+    syscall
+    ud2                         ; that does not return
+.align {PAGE}
+
+serve:
+    test eax, eax
+    jnz .end
+    mov edx, [sum]
+    add edx, edi
+    mov [sum], edx
+    ret
+.end:
+    mov rcx, kernel_rsp
+    mov rsp, [rcx]              ; back to where the kernel left for the program
+    mov eax, edi
+    jmp print_result
+"""
+
+
+def add_data(guest: Guest) -> None:
+    """The sum, the kernel's stack pointer at `work`, and the program's stack, on a page of its own."""
+    guest.bss("sum", 4)
+    guest.bss("kernel_rsp", 8)
+    guest.bss("program_stack", STACK_BYTES, align=PAGE)
+    guest.bss("program_stack_end", PAGE, align=PAGE)  # so that nothing of the kernel's shares its page
+
+
+def expected(operations: int) -> int:
+    """The result."""
+    total, state = 0, 0
+    for operation in range(operations):
+        total = (total + operation * STEP) % (1 << 32)
+        state = mixed(state, total)
+    return state
