@@ -7,15 +7,19 @@ from typing import Any
 import pytest
 
 from bench.compare import PACKAGES, WORKLOADS, find_workload
-from bench.measure import measure_guest
+from bench.measure import measure_guest, per_operation
+
+OPERATIONS = {name: find_workload(name, "paravirt").DEFAULT_OPERATIONS for name in WORKLOADS}  # for both of a pair
+PAIRS = [
+    pytest.param(name, technique, id=f"{name}-{technique}", marks=per_operation(f"workload {name}", OPERATIONS[name]))
+    for name in WORKLOADS
+    for technique in PACKAGES
+]
 
 
-@pytest.mark.parametrize("technique", PACKAGES)
-@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize(("name", "technique"), PAIRS)
 def test_workload(benchmark: Any, name: str, technique: str) -> None:
-    workload = find_workload(name, technique)
-    operations = find_workload(name, "paravirt").DEFAULT_OPERATIONS  # the same number for both of a pair
-    outcome = measure_guest(
-        benchmark, workload.build(operations), group=f"workload {name}", technique=technique, operations=operations
-    )
+    operations = OPERATIONS[name]
+    image = find_workload(name, technique).build(operations)
+    outcome = measure_guest(benchmark, image, technique=technique, operations=operations)
     assert outcome.console.splitlines()[-1].startswith("result ")

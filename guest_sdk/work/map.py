@@ -20,7 +20,7 @@ SLOTS: Final = 8  # of addresses, and of frames
 TEXT: Final = f"""
 work:
     xor ebx, ebx
-    xor ebp, ebp                ; the checksum
+    mov ebp, 1                  ; the checksum
 .again:
     mov r12d, ebx
     and r12d, {SLOTS - 1}
@@ -52,7 +52,7 @@ work:
 
 def expected(operations: int) -> int:
     """The result."""
-    last, state = [0] * SLOTS, 0
+    last, state = [0] * SLOTS, 1
     for operation in range(operations):
         frame = (operation + operation // SLOTS) % SLOTS
         state = mixed(mixed(state, operation), last[frame])

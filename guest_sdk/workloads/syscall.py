@@ -6,7 +6,7 @@ from typing import Final
 
 from guest_sdk.builder import Guest
 from guest_sdk.work import PAGE
-from guest_sdk.work.syscall import DEFAULT_OPERATIONS, NAME, OPERATION, TEXT, add_data
+from guest_sdk.work.syscall import DEFAULT_OPERATIONS, NAME, OPERATION, PROGRAM_PAGES, STACK_PAGES, TEXT, add_data
 from guest_sdk.workloads.kernel import begin, finish
 
 __all__ = ["DEFAULT_OPERATIONS", "NAME", "OPERATION", "build"]
@@ -19,8 +19,8 @@ def build(operations: int) -> bytes:
     guest = begin(NAME, operations)
     add_data(guest)
     guest.bss("kernel_stack", KERNEL_STACK_BYTES)
-    guest.call.map("program", "program", "(serve - program) / 4096", "MAP_PRESENT | MAP_USER | MAP_EXECUTE")
-    guest.call.map("program_stack", "program_stack", 1, "MAP_PRESENT | MAP_USER | MAP_WRITE")
+    guest.call.map("program", "program", PROGRAM_PAGES, "MAP_PRESENT | MAP_USER | MAP_EXECUTE")
+    guest.call.map("program_stack", "program_stack", STACK_PAGES, "MAP_PRESENT | MAP_USER | MAP_WRITE")
     guest.call.set_kernel_stack(f"kernel_stack + {KERNEL_STACK_BYTES}")
     guest.call.set_syscall_entry("entry")
     guest.asm("jmp work")

@@ -13,6 +13,7 @@ from pv.exits import StopWhy
 
 BASELINE: Final = "trap"  # the technique that the others' time is divided by
 REASONS_SHOWN: Final = 3
+LEAST_SHARE: Final = 0.005  # what would round to 0 % is left out
 WELL: Final = StopWhy.EXITED.value  # how a guest ends that did what it was to do
 
 
@@ -62,7 +63,8 @@ def shares(counts: dict[str, int]) -> str:
     """The most frequent reasons with their share of all exits, such as "VMCALL 98%, HLT 2%"."""
     total = sum(counts.values())
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    return ", ".join(f"{name} {count / total:.0%}" for name, count in ranked[:REASONS_SHOWN]) if total else "-"
+    shown = [(name, count / total) for name, count in ranked[:REASONS_SHOWN] if count >= LEAST_SHARE * total]
+    return ", ".join(f"{name} {share:.0%}" for name, share in shown) or "-"
 
 
 def comparison_table(rows: Sequence[ComparisonRow]) -> Table:

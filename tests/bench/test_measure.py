@@ -14,12 +14,12 @@ from pv.outcome import ExitCounts
 
 
 class FakeBenchmark:
-    """Runs a pedantic target twice and says that it took a second."""
+    """Runs a pedantic target twice and says that an operation took 50 ns."""
 
     def __init__(self) -> None:
         self.group = ""
         self.extra_info: dict[str, Any] = {}
-        self.stats: Any = SimpleNamespace(stats=SimpleNamespace(median=1.0))
+        self.stats: Any = SimpleNamespace(stats=SimpleNamespace(median=50e-9))
 
     def pedantic(self, target: Any, args: tuple[Any, ...] = (), setup: Any = None, **_options: Any) -> None:
         for _ in range(2):
@@ -57,23 +57,22 @@ def _fake_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_exits_stand_beside_the_time() -> None:
     benchmark = FakeBenchmark()
-    measure.measure_guest(benchmark, b"guest", group="cli", technique="trap", operations=20)
-    assert benchmark.group == "cli"
+    measure.measure_guest(benchmark, b"guest", technique="trap", operations=20)
     assert benchmark.extra_info["exits"] == 40
     assert benchmark.extra_info["exits_by_reason"] == {"VMCALL": 40}
-    assert benchmark.extra_info["ns_per_operation"] == 1e9 / 20
-    assert [(row.technique, row.exits_per_operation) for row in measure.MEASURED] == [("trap", 2.0)]
+    (row,) = measure.MEASURED
+    assert (row.technique, row.exits_per_operation, row.ns_per_operation) == ("trap", 2.0, 50.0)
 
 
 def test_every_machine_is_closed() -> None:
-    measure.measure_guest(FakeBenchmark(), b"guest", group="cli", technique="trap", operations=20)
+    measure.measure_guest(FakeBenchmark(), b"guest", technique="trap", operations=20)
     assert FakeMachine.open == 0
 
 
 def test_a_guest_that_failed_is_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeMachine, "status", 1)
     with pytest.raises(AssertionError):
-        measure.measure_guest(FakeBenchmark(), b"guest", group="cli", technique="trap", operations=20)
+        measure.measure_guest(FakeBenchmark(), b"guest", technique="trap", operations=20)
     assert measure.MEASURED == []
 
 
@@ -87,9 +86,15 @@ def test_a_reference_is_noted_as_the_binding() -> None:
     assert (benchmark.extra_info["technique"], benchmark.extra_info["exits"]) == ("binding", 10)
 
 
+def test_the_clock_runs_in_seconds_an_operation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.perf_counter", lambda: 3.0)
+    mark = measure.per_operation("cli", 1000)
+    assert mark.kwargs["group"] == "cli"
+    assert mark.kwargs["timer"]() == 0.003
+
+
 def test_disabled_benchmarks_note_no_time() -> None:
     benchmark = FakeBenchmark()
     benchmark.stats = None
     measure.note(benchmark, "trap", 10, 10)
-    assert "ns_per_operation" not in benchmark.extra_info
     assert measure.MEASURED == []

@@ -358,6 +358,8 @@ cdef class UnicornVcpu(Registers):
         c.deadline_ns = <uint64_t>-1
         c.rows = NULL
         c.why = PV_STOPPED
+        if monitor_pages < 16:
+            raise ValueError(f"monitor_pages={monitor_pages}: page tables need at least 16")
         self.memory = memory
         self.view = memory.view[:]
         self.decoder = decode
@@ -388,7 +390,7 @@ cdef class UnicornVcpu(Registers):
 
     cdef open_engine(self, unsigned int translation_buffer_bytes):
         cdef pv_vcpu *c = self.c
-        cdef uint64_t cr0 = 0x80050033, cr4 = 0x620
+        cdef uint64_t cr0 = 0x80050033, cr4 = 0x620, time_stamp_disable = 0x624  # RDTSC exits by #GP
         cdef uc_x86_msr efer
         cdef uc_x86_mmr empty
         self.must(pv_uc.open(UC_ARCH_X86, UC_MODE_64, &c.uc), "open an engine")
@@ -404,11 +406,12 @@ cdef class UnicornVcpu(Registers):
         efer.value = 0xD01
         self.must(pv_uc.reg_write(c.uc, UC_X86_REG_GDTR, &empty), "write GDTR")
         self.must(pv_uc.reg_write(c.uc, UC_X86_REG_IDTR, &empty), "write IDTR")
-        self.must(pv_uc.reg_write(c.uc, UC_X86_REG_CR4, &cr4), "write CR4")
+        self.must(pv_uc.reg_write(c.uc, UC_X86_REG_CR4, &time_stamp_disable), "write CR4")
         self.must(pv_uc.reg_write(c.uc, UC_X86_REG_CR0, &cr0), "write CR0")
         self.must(pv_uc.reg_write(c.uc, UC_X86_REG_MSR, &efer), "write EFER")
         (<uint32_t *>(c.env + ENV_HFLAGS))[0] |= 1 << 14
         memset(c.env, 0, 16 * 8)
+        pv_guest_mode_start(c)
         c.v.cr0 = cr0
         c.v.cr4 = cr4
         c.v.efer = 0xD01
@@ -647,6 +650,11 @@ cdef class UnicornVcpu(Registers):
     def exits(self):
         """All exits so far."""
         return self.c.exits
+
+    @property
+    def slices(self):
+        """Slices of the engine so far: how often the guest was stopped is the host's affair, so it is no event."""
+        return self.c.slices
 
     def calls(self):
         return {key_of(self.c.entries[i].tag): self.c.entries[i].calls for i in range(self.c.entry_count) if self.c.entries[i].calls}

@@ -203,6 +203,7 @@ cdef extern from "native/vcpu.h" nogil:
     pv_entry *pv_entry_for(pv_vcpu *c, uint32_t reason, int write, int64_t key)
     const pv_row *pv_row_for(pv_vcpu *c, uint32_t reason, int write, int64_t key)
     void pv_stop(pv_vcpu *c, int why, int status, const char *format, ...)
+    void pv_guest_mode_start(pv_vcpu *c)
     void pv_guest_mode(pv_vcpu *c, uint64_t intercepts, uint16_t cr_reads, uint16_t cr_writes, uint32_t exceptions, uint64_t nested_root)
     uint64_t pv_clock_ns()
     struct pv_python_s "pv_python":

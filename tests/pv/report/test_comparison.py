@@ -63,6 +63,7 @@ def test_json_rows_have_what_was_promised() -> None:
 
 def test_shares_rank_the_first_three() -> None:
     assert shares({"A": 1, "B": 6, "C": 2, "D": 1}) == "B 60%, C 20%, A 10%"
+    assert shares({"A": 999, "B": 1}) == "A 100%"
     assert shares({}) == "-"
 
 

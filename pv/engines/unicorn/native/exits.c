@@ -9,7 +9,8 @@
 #include <stdlib.h>
 
 struct pv_python pv_python;
-enum { INTERRUPT_VIRTUAL = 0x100, SVM_VINTR = 0x64 };
+enum { INTERRUPT_VIRTUAL = 0x100 };
+#define VINTR_INTERCEPT (1ull << (0x64 - 0x60))
 
 void pv_take_gil(struct pv_vcpu *c)
 {
@@ -135,8 +136,7 @@ void pv_close_window(struct pv_vcpu *c)
         return;
     c->window_open = false;
     ENV32(c->cpu, PV_CPU_INTERRUPT_REQUEST) &= ~(uint32_t)INTERRUPT_VIRTUAL;
-    ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_GUEST;
-    ENV64(c->env, ENV_INTERCEPT) = 0;
+    ENV64(c->env, ENV_INTERCEPT) &= ~VINTR_INTERCEPT;
 }
 
 /* An interrupt waits and the guest stands in an interrupt shadow: have the processor say when it is over, by the
@@ -145,9 +145,7 @@ static void open_window(struct pv_vcpu *c)
 {
     c->window_open = true;
     ENV32(c->cpu, PV_CPU_INTERRUPT_REQUEST) |= INTERRUPT_VIRTUAL;
-    ENV32(c->env, ENV_HFLAGS) |= HF_GUEST;
-    ENV32(c->env, ENV_HFLAGS2) |= HF2_GIF;
-    ENV64(c->env, ENV_INTERCEPT) = 1ull << (SVM_VINTR - 0x60);
+    ENV64(c->env, ENV_INTERCEPT) |= VINTR_INTERCEPT;
 }
 
 static void deliver_interrupt(struct pv_vcpu *c)

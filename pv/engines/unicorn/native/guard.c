@@ -1,41 +1,63 @@
 /* An abort inside the engine ends the run, not the process.
  *
  * Unicorn's translator calls abort() on some guest bytes (LOCK BT with a register operand: four of them). While a
- * thread runs guest code, and only then, SIGABRT jumps back to where the run began; the engine is not used again. */
+ * thread runs guest code, and only then, SIGABRT jumps back to where the run began; the engine is not used again.
+ * A SIGABRT that another process sends, or that a handler of ours raises, takes its course. */
 #include "vcpu.h"
 #include <signal.h>
+#include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction before;
 static unsigned guarded;
 static __thread struct pv_vcpu *running;
+static __thread unsigned depth; /* a handler may run another machine */
 
-static void on_abort(int signal_number)
+static void on_abort(int signal_number, siginfo_t *info, void *unused)
 {
     struct pv_vcpu *c = running;
-    if (c && !c->in_hook)
+    (void)unused;
+    if (c && !c->in_hook && info->si_code == SI_TKILL && info->si_pid == getpid())
         siglongjmp(c->abort_jump, 1);
-    sigaction(SIGABRT, &before, NULL); /* not ours: let it take its course */
+    sigaction(SIGABRT, &before, NULL); /* not ours */
     raise(signal_number);
 }
 
-void pv_guard_enter(struct pv_vcpu *c)
+/* Only the thread that forked goes on in the child. */
+static void in_child(void)
 {
+    pthread_mutex_init(&lock, NULL);
+    if (guarded && !depth)
+        sigaction(SIGABRT, &before, NULL);
+    guarded = depth;
+}
+
+/* Returns what pv_guard_leave must be given: the vcpu in whose handler this one runs, or NULL. */
+struct pv_vcpu *pv_guard_enter(struct pv_vcpu *c)
+{
+    static bool registered;
+    struct pv_vcpu *outer = running;
     pthread_mutex_lock(&lock);
+    if (!registered)
+        registered = !pthread_atfork(NULL, NULL, in_child);
     if (!guarded++) {
-        struct sigaction ours = { .sa_handler = on_abort, .sa_flags = SA_NODEFER };
+        struct sigaction ours = { .sa_sigaction = on_abort, .sa_flags = SA_NODEFER | SA_SIGINFO };
         sigemptyset(&ours.sa_mask);
         sigaction(SIGABRT, &ours, &before);
     }
     pthread_mutex_unlock(&lock);
+    depth++;
     running = c;
+    return outer;
 }
 
-void pv_guard_leave(void)
+void pv_guard_leave(struct pv_vcpu *outer)
 {
-    running = NULL;
+    struct sigaction now;
+    running = outer;
+    depth--;
     pthread_mutex_lock(&lock);
-    if (!--guarded)
-        sigaction(SIGABRT, &before, NULL);
+    if (!--guarded && !sigaction(SIGABRT, NULL, &now) && now.sa_sigaction == on_abort)
+        sigaction(SIGABRT, &before, NULL); /* unless somebody has put a handler of theirs there meanwhile */
     pthread_mutex_unlock(&lock);
 }

@@ -1,7 +1,7 @@
 /* The engine's hooks: what happened, told apart and handed to pv_take and pv_answer.
  *
- * Hooks come in two kinds. Between blocks (exceptions, undefined opcodes) the whole state may change. Inside a block
- * (IN, OUT, CPUID, RDTSC, SYSCALL) RIP may not: where more is to be done than to go on, the hook raises a private
+ * Hooks come in two kinds. Between blocks (exceptions, intercepts, undefined opcodes) the whole state may change. Inside
+ * a block (IN, OUT, SYSCALL) RIP may not: where more is to be done than to go on, the hook raises a private
  * exception, and the rest happens between blocks. */
 #include "vcpu.h"
 #include <stdlib.h>
@@ -21,7 +21,7 @@ static int instruction_length(const uint8_t *code, int have)
     return code[at] >= 0xe4 && code[at] <= 0xe7 ? at + 2 : at + 1;      /* IN and OUT, immediate or DX */
 }
 
-static int length_here(struct pv_vcpu *c, bool *string)
+int pv_length_here(struct pv_vcpu *c, bool *string)
 {
     uint8_t code[15];
     int length = instruction_length(code, pv_fetch(c, ENV64(c->env, ENV_RIP), code));
@@ -41,15 +41,32 @@ static bool ring_holds(struct pv_vcpu *c)
     return false;
 }
 
+/* RDTSC (0F 31) and RDTSCP (0F 01 F9): #GP at any privilege, since the processor's CR4.TSD is set. */
+static bool time_stamp(struct pv_vcpu *c, const uint8_t *code, int have)
+{
+    int length = instruction_length(code, have);
+    bool plain = length >= 2 && length <= have && code[length - 2] == 0x0f && code[length - 1] == 0x31;
+    bool with_processor = length >= 3 && length <= have && code[length - 3] == 0x0f && code[length - 2] == 0x01 && code[length - 1] == 0xf9;
+    if (!plain && !with_processor)
+        return false;
+    struct pv_entry *entry = pv_take(c, plain ? R_RDTSC : R_RDTSCP, 0, 0);
+    c->exit.length = (uint32_t)length;
+    pv_answer(c, entry);
+    ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ;
+    return true;
+}
+
 /* #GP: the instruction that the guest's kernel may not execute, decoded once for each place where it stands. */
 static bool emulated(struct pv_vcpu *c)
 {
     uint8_t code[15];
     uint64_t rip = ENV64(c->env, ENV_RIP);
     bool user = pv_user(c);
+    int have = pv_fetch(c, rip, code);
+    if (!c->exit.error_code && time_stamp(c, code, have))
+        return true;
     if (user && (c->mode != PV_TRAP || !c->exit.error_code))
         return false; /* a privileged instruction of the guest's own user mode: its kernel hears of it */
-    int have = pv_fetch(c, rip, code);
     struct pv_decoded *slot = &c->decoded[(rip ^ rip >> 12) & (PV_DECODED - 1)];
     if (slot->rip != rip || slot->length > have || !slot->length || memcmp(slot->code, code, slot->length)) {
         pv_take_gil(c);
@@ -76,7 +93,7 @@ static void leave_block(struct pv_vcpu *c)
     int how = c->leave;
     c->leave = PV_LEAVE_NONE;
     if (how == PV_LEAVE_ADVANCE)
-        ENV64(c->env, ENV_RIP) += (uint64_t)length_here(c, NULL);
+        ENV64(c->env, ENV_RIP) += (uint64_t)pv_length_here(c, NULL);
     else if (how == PV_LEAVE_FAULT)
         pv_deliver(c, c->leave_fault.vector, c->leave_fault.has_error, c->leave_fault.error, PV_EXCEPTION);
 }
@@ -165,7 +182,7 @@ static void end_in_block(struct pv_vcpu *c, int how)
         if (c->leave == PV_LEAVE_NONE)
             c->leave = how;
         if (c->leave == PV_LEAVE_ADVANCE)
-            length_here(c, &string);
+            pv_length_here(c, &string);
         if (string) { /* REP INS and OUTS: the element is moved after the hook; settle at the block's end */
             c->leave = PV_LEAVE_NONE;
             if (c->why != PV_RUNNING)
@@ -236,7 +253,7 @@ static uint32_t on_in(uc_engine *uc, uint32_t port, int size, void *user)
         pv_answer(c, entry);
     }
     bool string = false;
-    if (must_leave(c) && c->leave == PV_LEAVE_NONE && length_here(c, &string) && !string) {
+    if (must_leave(c) && c->leave == PV_LEAVE_NONE && pv_length_here(c, &string) && !string) {
         uint64_t mask = size == 4 ? ~0ull : (1ull << 8 * size) - 1, *rax = pv_register(c, PV_RAX);
         *rax = size == 4 ? (uint32_t)c->exit.value : (*rax & ~mask) | (c->exit.value & mask);
     }
@@ -244,22 +261,10 @@ static uint32_t on_in(uc_engine *uc, uint32_t port, int size, void *user)
     return (uint32_t)c->exit.value;
 }
 
-static int on_leaf(struct pv_vcpu *c, uint32_t reason, int64_t key)
-{
-    begin_in_block(c);
-    pv_answer(c, pv_take(c, reason, 0, key));
-    end_in_block(c, PV_LEAVE_ADVANCE);
-    return 1;
-}
-
-static int on_cpuid(uc_engine *uc, void *user) { (void)uc; return on_leaf(user, R_CPUID, (uint32_t)*pv_register(user, PV_RAX)); }
-static int on_rdtsc(uc_engine *uc, void *user) { (void)uc; return on_leaf(user, R_RDTSC, 0); }
-static int on_rdtscp(uc_engine *uc, void *user) { (void)uc; return on_leaf(user, R_RDTSCP, 0); }
-
 static void on_syscall(uc_engine *uc, void *user)
 {
     struct pv_vcpu *c = user;
-    int length = length_here(c, NULL);
+    int length = pv_length_here(c, NULL);
     (void)uc;
     begin_in_block(c);
     uint64_t start = c->timing ? pv_clock_ns() : 0;
@@ -274,27 +279,17 @@ static void on_syscall(uc_engine *uc, void *user)
     ENV64(c->env, ENV_RIP) -= (uint64_t)length; /* the engine adds it when the hook returns */
 }
 
-static void on_sysenter(uc_engine *uc, void *user)
-{
-    (void)uc;
-    begin_in_block(user);
-    fault_in_block(user, PV_FAULT(VEC_UD)); /* as AMD's processors in long mode (APM vol. 3, SYSENTER) */
-    end_in_block(user, PV_LEAVE_STAY);
-}
-
 bool pv_hooks_install(struct pv_vcpu *c)
 {
     static const struct { int type, instruction; void *hook; } hooks[] = {
         { UC_HOOK_INTR, 0, on_interrupt },
         { UC_HOOK_INSN_INVALID, 0, on_invalid },
         { UC_HOOK_EDGE_GENERATED, 0, on_new_block },
+        /* SYSCALL first: once a stop has been asked for, the engine's helper looks no further than the first hook on an
+         * instruction. CPUID has the same fault, so it exits by an intercept, and RDTSC by CR4.TSD. */
+        { UC_HOOK_INSN, UC_X86_INS_SYSCALL, on_syscall },
         { UC_HOOK_INSN, UC_X86_INS_IN, on_in },
         { UC_HOOK_INSN, UC_X86_INS_OUT, on_out },
-        { UC_HOOK_INSN, UC_X86_INS_CPUID, on_cpuid },
-        { UC_HOOK_INSN, UC_X86_INS_RDTSC, on_rdtsc },
-        { UC_HOOK_INSN, UC_X86_INS_RDTSCP, on_rdtscp },
-        { UC_HOOK_INSN, UC_X86_INS_SYSCALL, on_syscall },
-        { UC_HOOK_INSN, UC_X86_INS_SYSENTER, on_sysenter },
     };
     uc_hook handle;
     for (size_t i = 0; i < sizeof hooks / sizeof *hooks; i++)

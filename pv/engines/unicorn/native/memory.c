@@ -32,6 +32,17 @@ bool pv_processor_walk(struct pv_vcpu *c, uint64_t gva, struct pv_mapping *to)
     return false;
 }
 
+/* Bits that must be 0 in a present entry of the guest's tables (SDM vol. 3, table 4-14; 40 bits, as CPUID says). */
+uint64_t pv_reserved(struct pv_vcpu *c, uint64_t entry, int level)
+{
+    uint64_t reserved = 0x000fff0000000000ull | (c->v.efer >> 11 & 1 ? 0 : PTE_NX);
+    if (level == 3)
+        return reserved | PTE_PS;
+    if (level && entry & PTE_PS)
+        reserved |= ((1ull << (12 + 9 * level)) - 1) & ~0x1fffull;
+    return reserved;
+}
+
 /* Walk the guest's tables as its processor would (SDM vol. 3, 4.5), setting accessed and dirty bits.
  * access: PF_W, PF_U, PF_I. Returns the page fault that the guest must get. */
 struct pv_fault pv_guest_walk(struct pv_vcpu *c, uint64_t gva, uint32_t access, struct pv_mapping *to)
@@ -48,12 +59,7 @@ struct pv_fault pv_guest_walk(struct pv_vcpu *c, uint64_t gva, uint32_t access, 
         if (!(entry & PTE_P))
             return PV_FAULT_CODE(VEC_PF, code);
         bool leaf = !level || (entry & PTE_PS && level < 3);
-        uint64_t reserved = 0x000fff0000000000ull | (nxe ? 0 : PTE_NX); /* 40 physical bits, as CPUID says */
-        if (level == 3)
-            reserved |= PTE_PS;
-        if (leaf && level)
-            reserved |= ((1ull << (12 + 9 * level)) - 1) & ~0x1fffull;
-        if (entry & reserved)
+        if (entry & pv_reserved(c, entry, level))
             return PV_FAULT_CODE(VEC_PF, code | PF_P | PF_RSVD);
         entries[level] = at;
         flags &= entry;

@@ -36,16 +36,15 @@ enum pv_why pv_run_slice(struct pv_vcpu *c)
         pv_stop(c, PV_ENGINE_ERROR, 0, "cannot start the slicer thread");
         return c->why;
     }
-    uc_err error = UC_ERR_OK;
+    volatile uc_err error = UC_ERR_OK; /* read after the jump */
+    struct pv_vcpu *outer = pv_guard_enter(c);
     if (sigsetjmp(c->abort_jump, 1)) {
         char bytes[64];
-        pv_guard_leave();
         c->dead = true;
         describe_bytes(c, bytes, sizeof bytes);
         pv_stop(c, PV_ENGINE_ABORT, 0, "the engine aborted translating the block at RIP %#llx (bytes %s)",
                 (unsigned long long)ENV64(c->env, ENV_RIP), bytes);
     } else {
-        pv_guard_enter(c);
         do {
             error = pv_uc.emu_start(c->uc, ENV64(c->env, ENV_RIP), 0, 0, 0);
             if (c->escaped)
@@ -53,8 +52,8 @@ enum pv_why pv_run_slice(struct pv_vcpu *c)
             else
                 break;
         } while (!error && c->why == PV_RUNNING);
-        pv_guard_leave();
     }
+    pv_guard_leave(outer);
     pv_unwatch(c);
     c->slices++;
     if (error)

@@ -128,8 +128,8 @@ static uint32_t page_for(struct pv_vcpu *c, uint64_t tag)
         add_unsync(s, page); /* CR0.WP clear: a read-only entry would not stop the guest's kernel */
     } else {
         s->tracked[tag_gfn(tag)] = 1;
-        if (protect(c, tag_gfn(tag)))
-            pv_uc.tlb_flush(c->cpu);
+        protect(c, tag_gfn(tag));
+        pv_uc.tlb_flush(c->cpu); /* always: the TLB may hold what the guest has changed and not invalidated yet */
     }
     return page;
 }
@@ -157,7 +157,7 @@ static bool room(struct pv_vcpu *c, uint32_t pages)
 /* What a shadow entry of `level` must hold for guest entry `g`; 0 where the guest's entry allows none. */
 static uint64_t wanted_flags(struct pv_vcpu *c, uint64_t g, int level)
 {
-    if ((g & (PTE_P | PTE_A)) != (PTE_P | PTE_A))
+    if ((g & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || g & pv_reserved(c, g, level))
         return 0;
     bool leaf = !level || (g & PTE_PS && level < 3);
     bool writable = g & PTE_W && (!leaf || g & PTE_D);
@@ -165,7 +165,7 @@ static uint64_t wanted_flags(struct pv_vcpu *c, uint64_t g, int level)
         | (c->v.efer >> 11 & 1 ? g & PTE_NX : 0);
 }
 
-/* Drop the entries of a shadow page that the guest's table no longer says. */
+/* Whether a shadow entry allows what the guest's entry no longer does. */
 static bool entry_stale(struct pv_vcpu *c, int level, uint64_t shadow, uint64_t g)
 {
     uint64_t flags = wanted_flags(c, g, level), mask = PTE_P | PTE_U | PTE_NX;
@@ -178,6 +178,7 @@ static bool entry_stale(struct pv_vcpu *c, int level, uint64_t shadow, uint64_t 
     return c->shadow.pages[page_of(shadow)].tag != tag_of(frame >> 12, level - 1, large);
 }
 
+/* Drop the entries of a shadow page that the guest's table no longer says. */
 static bool sync_page(struct pv_vcpu *c, uint32_t page)
 {
     struct pv_shadow_page *p = &c->shadow.pages[page];
@@ -189,6 +190,15 @@ static bool sync_page(struct pv_vcpu *c, uint32_t page)
             changed = true;
         }
     c->shadow.syncs++;
+    return changed;
+}
+
+/* Drop every entry that the guest's tables no longer say, at all levels. */
+static bool sync_unsync(struct pv_vcpu *c)
+{
+    bool changed = false;
+    for (uint32_t i = 0; i < c->shadow.unsync_count; i++)
+        changed |= sync_page(c, c->shadow.unsync_list[i]);
     return changed;
 }
 
@@ -265,6 +275,8 @@ void pv_shadow_invalidate(struct pv_vcpu *c, uint64_t gva)
     for (uint32_t i = 0; i < s->unsync_count; i++)
         if (s->pages[s->unsync_list[i]].level)
             dropped |= sync_page(c, s->unsync_list[i]);
+    if (dropped) /* what hangs below a dropped entry is found by no later INVLPG, and may be linked elsewhere */
+        sync_unsync(c);
     uint32_t page = s->root;
     for (int level = 3; page != EMPTY_ROOT; level--) {
         uint64_t *entry = &pv_page(&c->pool, page)[gva >> (12 + 9 * level) & 511];
@@ -324,7 +336,7 @@ struct pv_fault pv_shadow_fault(struct pv_vcpu *c, uint64_t gva, uint32_t error)
             flags = PTE_P | PTE_A | PTE_W | PTE_U | (level ? 0 : PTE_D);
         } else {
             uint64_t *at = (uint64_t *)(c->ram + table) + (gva >> (12 + 9 * level) & 511);
-            if (!write_protect(c) && *at & PTE_W && (!level || (*at & PTE_PS && level < 3)))
+            if (!write_protect(c) && (!level || (*at & PTE_PS && level < 3)))
                 *at |= PTE_D; /* CR0.WP clear: no later fault would tell of the first write */
             g = *at;
             flags = wanted_flags(c, g, level);
@@ -333,6 +345,8 @@ struct pv_fault pv_shadow_fault(struct pv_vcpu *c, uint64_t gva, uint32_t error)
             uint64_t gfn = (g & PV_FRAME) >> 12;
             if (s->tracked[gfn])
                 flags &= ~(uint64_t)PTE_W;
+            if (*entry & PTE_P && ((*entry & PV_FRAME) >> 12 != gfn || (*entry & PTE_W && !(flags & PTE_W))))
+                pv_uc.tlb_flush_page(c->cpu, gva & ~(PV_PAGE - 1)); /* no longer known here, so nowhere else either */
             *entry = gfn << 12 | flags;
             if (flags & PTE_W)
                 set_mapped(c, gfn, page * 512 + (uint32_t)(gva >> 12 & 511));
@@ -343,8 +357,14 @@ struct pv_fault pv_shadow_fault(struct pv_vcpu *c, uint64_t gva, uint32_t error)
         uint64_t frame = g & PV_FRAME;
         if (large && !direct)
             frame &= ~((PV_PAGE << (9 * level)) - 1);
-        page = page_for(c, tag_of(frame >> 12, level - 1, large));
+        uint64_t tag = tag_of(frame >> 12, level - 1, large), old = *entry;
+        bool known = find(s, tag);
+        page = page_for(c, tag);
         *entry = pv_page_gpa(page) | flags;
+        /* Another way to tables that may hold stale entries: nobody has to invalidate addresses that were not mapped. */
+        if (old & PTE_P ? page_of(old) != page : known)
+            if (sync_unsync(c) || old & PTE_P)
+                pv_uc.tlb_flush(c->cpu);
         table = frame;
     }
 }

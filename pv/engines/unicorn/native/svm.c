@@ -6,15 +6,21 @@
 enum { CR_READ = 0x00, CR_WRITE = 0x10, DR_READ = 0x20, DR_WRITE = 0x30, EXCEPTION = 0x40, VINTR = 0x64, CPUID = 0x72, HLT = 0x78,
        INVLPG = 0x79, MSR = 0x7c, VMMCALL = 0x81, NPF = 0x400 };
 
+/* What every guest runs under: CPUID exits. Nothing else is intercepted until it is asked for. */
+void pv_guest_mode_start(struct pv_vcpu *c)
+{
+    ENV32(c->env, ENV_HFLAGS) |= HF_GUEST;
+    ENV32(c->env, ENV_HFLAGS2) |= HF2_GIF;
+    ENV64(c->env, ENV_INTERCEPT) = 1ull << (CPUID - 0x60);
+}
+
 /* Run the guest at its own CPL 0 under these intercepts; a nested root of 0 leaves nested paging off. */
 void pv_guest_mode(struct pv_vcpu *c, uint64_t intercepts, uint16_t cr_reads, uint16_t cr_writes, uint32_t exceptions, uint64_t nested_root)
 {
     c->ring = 0;
     c->guest_mode = true;
-    ENV32(c->env, ENV_HFLAGS) |= HF_GUEST;
-    ENV32(c->env, ENV_HFLAGS2) |= HF2_GIF;
     ENV64(c->env, ENV_VMCB) = pv_page_gpa(c->vmcb_page);
-    ENV64(c->env, ENV_INTERCEPT) = intercepts;
+    ENV64(c->env, ENV_INTERCEPT) = intercepts | 1ull << (CPUID - 0x60);
     ENV16(c->env, ENV_INTERCEPT_CR_READ) = cr_reads;
     ENV16(c->env, ENV_INTERCEPT_CR_WRITE) = cr_writes;
     ENV32(c->env, ENV_INTERCEPT_EXCEPTIONS) = exceptions;
@@ -59,8 +65,11 @@ void pv_svm_exit(struct pv_vcpu *c, uint32_t code)
         }
     uint32_t access = ENV32(c->env, ENV_ERROR_CODE);
     struct pv_entry *entry = pv_take(c, reason, 0, number);
+    if (code == CPUID)
+        length = (uint32_t)pv_length_here(c, NULL); /* prefixes may stand before it */
     c->exit.length = length;
     c->exit.error_code = access;
     c->exit.address = reason == R_EPT_VIOLATION ? pv_page(&c->pool, c->vmcb_page)[0x80 / 8] : ENV64(c->env, ENV_CR + 16);
     pv_answer(c, entry);
+    ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ;
 }

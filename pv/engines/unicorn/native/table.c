@@ -1,10 +1,10 @@
 /* One lookup: (reason, direction, key) to the entry that is counted and the row that answers.
  *
- * Entries are made on a key's first exit, from the most exact row. Their number is bounded: a guest that asks for
- * ever new keys ends up in one entry a reason, whose key reads as the reason's default. */
+ * Entries are made on a key's first exit, from the most exact row. Their number is bounded: once a guest has asked for
+ * very many keys, new ones are counted in one entry a row, under the row's first key. */
 #include "vcpu.h"
 
-enum { RESERVED = 256 }; /* kept for those defaults */
+enum { RESERVED = 1024, LAST = 128 }; /* kept for those, and of them for the reasons' defaults */
 static uint32_t slot_of(uint64_t tag) { return (uint32_t)(tag * 0x9e3779b97f4a7c15ull >> 51) & (PV_INDEX - 1); }
 
 const struct pv_row *pv_row_for(struct pv_vcpu *c, uint32_t reason, int write, int64_t key)
@@ -31,10 +31,12 @@ struct pv_entry *pv_entry_for(struct pv_vcpu *c, uint32_t reason, int write, int
             return &c->entries[at - 1];
         if (at)
             continue;
-        if (c->entry_count >= PV_ENTRIES - RESERVED && key != -1)
-            return pv_entry_for(c, reason, write, -1);
+        const struct pv_row *row = pv_row_for(c, reason, write, key);
+        int64_t shared = row && c->entry_count < PV_ENTRIES - LAST ? row->first : -1;
+        if (c->entry_count >= PV_ENTRIES - RESERVED && key != shared && key != -1)
+            return pv_entry_for(c, reason, write, shared);
         struct pv_entry *entry = &c->entries[c->entry_count++];
-        *entry = (struct pv_entry){ .tag = tag, .row = pv_row_for(c, reason, write, key) };
+        *entry = (struct pv_entry){ .tag = tag, .row = row };
         c->index[slot] = (uint16_t)c->entry_count;
         return entry;
     }

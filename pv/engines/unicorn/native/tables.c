@@ -1,7 +1,7 @@
 /* The pool of monitor pages, and the page tables that a paravirtual guest asks for.
  *
  * Spaces share the first 512 GiB of linear addresses (one table below entry 0 of every root); the rest is private
- * to each. All answers are 0 or more, or a negated errno. */
+ * to each. A table that maps nothing any more is given back. All answers are 0 or more, or a negated errno. */
 #include "vcpu.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -9,9 +9,14 @@
 
 enum { MAP_PRESENT = 1, MAP_WRITE = 2, MAP_USER = 4, MAP_EXECUTE = 8 };
 #define LARGE (PV_PAGE << 9)
+/* What one instruction may need at once: shadow tables for six pages (code, source and destination, each over a page's
+ * end), their root, and those a walk keeps free. With less a guest would fault for ever. */
+enum { POOL_LEAST = 64 };
 
 bool pv_pool_init(struct pv_pool *p, uint32_t pages)
 {
+    if (pages < POOL_LEAST)
+        pages = POOL_LEAST;
     p->base = mmap(NULL, pages * PV_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     p->next = calloc(pages, sizeof *p->next);
     p->pages = pages;
@@ -36,6 +41,7 @@ int64_t pv_pool_take(struct pv_pool *p)
     else
         return -ENOMEM;
     memset(p->base + PV_PAGE * page, 0, PV_PAGE);
+    p->next[page] = 0;
     return page;
 }
 
@@ -45,6 +51,8 @@ void pv_pool_give(struct pv_pool *p, uint32_t page)
     p->free_head = page;
 }
 
+/* How many entries of a table in use are present: it stands where free pages have their link. */
+static uint32_t *live(struct pv_vcpu *c, uint32_t page) { return &c->pool.next[page]; }
 static uint32_t page_of(uint64_t entry) { return (uint32_t)(((entry & PV_FRAME) - PV_MONITOR_BASE) / PV_PAGE); }
 
 bool pv_tables_init(struct pv_vcpu *c)
@@ -65,6 +73,7 @@ int pv_tables_create(struct pv_vcpu *c)
             if (root < 0)
                 return -ENOMEM;
             pv_page(&c->pool, (uint32_t)root)[0] = pv_page_gpa(c->tables.common) | PTE_P | PTE_W | PTE_U | PTE_A;
+            *live(c, (uint32_t)root) = 1;
             c->tables.roots[space] = (uint32_t)root;
             return (int)space;
         }
@@ -100,34 +109,44 @@ int pv_tables_activate(struct pv_vcpu *c, uint32_t space)
     return 0;
 }
 
-/* The entry for gva at `level`, tables above it made on demand; NULL when the pool is used up. */
-static uint64_t *slot(struct pv_vcpu *c, uint32_t space, uint64_t gva, int level, bool make, int *found)
+/* The entry for gva at `level`, tables above it made on demand; NULL when the pool is used up. path[l]: the table of
+ * level l on the way. */
+static uint64_t *slot(struct pv_vcpu *c, uint32_t space, uint64_t gva, int level, bool make, int *found, uint32_t path[4])
 {
-    uint64_t *entries = pv_page(&c->pool, c->tables.roots[space]);
+    uint32_t table = c->tables.roots[space];
     for (int l = 3;; l--) {
-        uint64_t *entry = &entries[gva >> (12 + 9 * l) & 511];
+        uint64_t *entry = &pv_page(&c->pool, table)[gva >> (12 + 9 * l) & 511];
+        path[l] = table;
         *found = l;
         if (l == level)
             return entry;
-        if (!(*entry & PTE_P)) {
+        if (!(*entry & PTE_P) || *entry & PTE_PS) {
             if (!make)
                 return entry;
             int64_t page = pv_pool_take(&c->pool);
             if (page < 0)
                 return NULL;
-            *entry = pv_page_gpa((uint32_t)page) | PTE_P | PTE_W | PTE_U | PTE_A;
-        } else if (*entry & PTE_PS) {
-            if (!make)
-                return entry;
-            int64_t page = pv_pool_take(&c->pool); /* split the large page: only level 1 is ever large */
-            if (page < 0)
-                return NULL;
-            uint64_t *split = pv_page(&c->pool, (uint32_t)page);
-            for (uint64_t i = 0; i < 512; i++)
-                split[i] = (*entry & ~(uint64_t)PTE_PS) + i * PV_PAGE;
+            if (*entry & PTE_P) { /* split the large page: only level 1 is ever large */
+                uint64_t *split = pv_page(&c->pool, (uint32_t)page);
+                for (uint64_t i = 0; i < 512; i++)
+                    split[i] = (*entry & ~(uint64_t)PTE_PS) + i * PV_PAGE;
+                *live(c, (uint32_t)page) = 512;
+            } else {
+                ++*live(c, table);
+            }
             *entry = pv_page_gpa((uint32_t)page) | PTE_P | PTE_W | PTE_U | PTE_A;
         }
-        entries = pv_page(&c->pool, page_of(*entry));
+        table = page_of(*entry);
+    }
+}
+
+/* Give back the tables of `path` from level `from` up that hold nothing. The root and the common table stay. */
+static void prune(struct pv_vcpu *c, uint64_t gva, const uint32_t path[4], int from)
+{
+    for (int level = from; level < 3 && !*live(c, path[level]) && path[level] != c->tables.common; level++) {
+        pv_pool_give(&c->pool, path[level]);
+        pv_page(&c->pool, path[level + 1])[gva >> (12 + 9 * (level + 1)) & 511] = 0;
+        --*live(c, path[level + 1]);
     }
 }
 
@@ -156,25 +175,30 @@ int64_t pv_tables_map(struct pv_vcpu *c, uint32_t space, uint64_t gva, uint64_t 
         return -EFAULT;
     uint64_t bits = PTE_P | PTE_A | PTE_D | (flags & MAP_WRITE ? PTE_W : 0) | (flags & MAP_USER ? PTE_U : 0)
         | (flags & MAP_EXECUTE ? 0 : PTE_NX);
+    uint64_t done = 0;
     bool replaced = false;
-    for (uint64_t done = 0; done < pages;) {
+    while (done < pages) {
         uint64_t at = gva + done * PV_PAGE, from = gpa + done * PV_PAGE;
         bool large = !((at | from) & (LARGE - 1)) && pages - done >= 512;
         int found;
-        uint64_t *entry = slot(c, space, at, large, true, &found);
-        if (large && entry && *entry & PTE_P && !(*entry & PTE_PS)) { /* small pages there already: fill them */
-            large = false;
-            entry = slot(c, space, at, 0, true, &found);
+        uint32_t path[4];
+        uint64_t *entry = slot(c, space, at, large, true, &found, path);
+        if (!entry) {
+            prune(c, at, path, found);
+            break;
         }
-        if (!entry)
-            return -ENOMEM;
-        replaced |= *entry & PTE_P;
+        if (*entry & PTE_P)
+            replaced = true;
+        else
+            ++*live(c, path[found]);
+        if (large && *entry & PTE_P && !(*entry & PTE_PS)) /* small pages no more */
+            pv_pool_give(&c->pool, page_of(*entry));
         *entry = from | bits | (large ? PTE_PS : 0);
         done += large ? 512 : 1;
     }
     if (replaced)
         flush(c, gva, pages);
-    return (int64_t)pages;
+    return done < pages ? -ENOMEM : (int64_t)pages;
 }
 
 int64_t pv_tables_unmap(struct pv_vcpu *c, uint32_t space, uint64_t gva, uint64_t pages)
@@ -184,24 +208,27 @@ int64_t pv_tables_unmap(struct pv_vcpu *c, uint32_t space, uint64_t gva, uint64_
     uint64_t done = 0, removed = 0;
     while (done < pages) {
         int level;
-        uint64_t at = gva + done * PV_PAGE, *entry = slot(c, space, at, 0, false, &level);
+        uint32_t path[4];
+        uint64_t at = gva + done * PV_PAGE, *entry = slot(c, space, at, 0, false, &level, path);
         uint64_t span = 1ull << (9 * level), inside = at / PV_PAGE & (span - 1);
         if (*entry & PTE_P && level && (inside || pages - done < span)) { /* part of a large page: split it */
-            entry = slot(c, space, at, 0, true, &level);
+            entry = slot(c, space, at, 0, true, &level, path);
             if (!entry)
-                return -ENOMEM;
+                break;
             span = 1;
             inside = 0;
         }
         if (*entry & PTE_P) {
             *entry = 0;
             removed += span;
+            --*live(c, path[level]);
+            prune(c, at, path, level);
         }
         done += span - inside;
     }
     if (removed)
         flush(c, gva, pages);
-    return (int64_t)removed;
+    return done < pages ? -ENOMEM : (int64_t)removed;
 }
 
 bool pv_tables_lookup(struct pv_vcpu *c, uint32_t space, uint64_t gva, struct pv_mapping *to)
@@ -209,7 +236,8 @@ bool pv_tables_lookup(struct pv_vcpu *c, uint32_t space, uint64_t gva, struct pv
     if (bad_space(c, space) || !pv_canonical(gva))
         return false;
     int level;
-    uint64_t *entry = slot(c, space, gva, 0, false, &level);
+    uint32_t path[4];
+    uint64_t *entry = slot(c, space, gva, 0, false, &level, path);
     uint64_t inside = (PV_PAGE << (9 * level)) - 1;
     if (!(*entry & PTE_P))
         return false;

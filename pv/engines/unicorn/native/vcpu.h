@@ -134,6 +134,7 @@ static inline bool pv_canonical(uint64_t a) { return (uint64_t)((int64_t)(a << 1
 struct pv_mapping { uint64_t gpa; uint64_t flags; int level; };
 uint8_t *pv_gpa(struct pv_vcpu *c, uint64_t gpa, uint64_t size);
 bool pv_processor_walk(struct pv_vcpu *c, uint64_t gva, struct pv_mapping *to);
+uint64_t pv_reserved(struct pv_vcpu *c, uint64_t entry, int level);
 struct pv_fault pv_guest_walk(struct pv_vcpu *c, uint64_t gva, uint32_t access, struct pv_mapping *to);
 struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t size, bool write, bool user);
 int pv_fetch(struct pv_vcpu *c, uint64_t rip, uint8_t code[15]);
@@ -192,6 +193,8 @@ void pv_take_gil(struct pv_vcpu *c);
 struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t key);
 void pv_answer(struct pv_vcpu *c, struct pv_entry *entry);
 void pv_close_window(struct pv_vcpu *c);
+int pv_length_here(struct pv_vcpu *c, bool *string);
+void pv_guest_mode_start(struct pv_vcpu *c);
 void pv_svm_exit(struct pv_vcpu *c, uint32_t code);
 void pv_guest_mode(struct pv_vcpu *c, uint64_t intercepts, uint16_t cr_reads, uint16_t cr_writes, uint32_t exceptions, uint64_t nested_root);
 const struct pv_row *pv_row_for(struct pv_vcpu *c, uint32_t reason, int write, int64_t key);
@@ -209,6 +212,6 @@ extern struct pv_python pv_python;
 bool pv_watch(struct pv_vcpu *c);
 void pv_unwatch(struct pv_vcpu *c);
 /* guard.c */
-void pv_guard_enter(struct pv_vcpu *c);
-void pv_guard_leave(void);
+struct pv_vcpu *pv_guard_enter(struct pv_vcpu *c);
+void pv_guard_leave(struct pv_vcpu *outer);
 #endif
