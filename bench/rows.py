@@ -50,8 +50,9 @@ fill:
     mov esi, {BATCH}
 """
 
-# A handler that steps over the two bytes of `mov al, [rbx]`; the error code lies on top of its frame.
-STEP_OVER: Final = "add qword ptr [rsp + 8], 2; add rsp, 8"
+# A handler that steps over the two bytes of `mov al, [rbx]`; the error code lies on top of its frame. The paravirtual
+# one puts RAX in its place, where return_from_event takes it.
+STEP_OVER: Final = "add qword ptr [rsp + 8], 2"
 FAULT_BODY: Final = "mov al, byte ptr [rbx]"
 PARAVIRT_FAULT: Final = f"""
     lea rax, [handler]
@@ -65,6 +66,7 @@ PARAVIRT_FAULT: Final = f"""
     jmp begin
 handler:
     {STEP_OVER}
+    xchg [rsp], rax
     {call("return_from_event")}
 begin:
 """
@@ -87,6 +89,7 @@ TRAP_FAULT: Final = f"""
     jmp begin
 handler:
     {STEP_OVER}
+    add rsp, 8
     iretq
 begin:
 """

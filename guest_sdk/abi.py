@@ -57,13 +57,17 @@ ERRNO: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One hypercall. arguments: (name, bits); a gpa and its length are two arguments of 64 bits."""
+    """One hypercall. arguments: (name, bits); a gpa and its length are two arguments of 64 bits.
+
+    jumps: the guest jumps to the hypercall page instead of calling it, since the call takes what is on its stack.
+    """
 
     number: int
     name: str
     arguments: tuple[tuple[str, int], ...]
     result: str
     user_allowed: bool = False
+    jumps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ CALLS: Final = (
     Call(0x1041, "set_kernel_stack", (("rsp", 64),), "0"),
     Call(0x1042, "set_syscall_entry", (("rip", 64),), "0"),
     Call(0x1043, "set_segment_base", (("which", 32), ("base", 64)), "0"),
-    Call(0x1044, "return_from_event", (), "does not return: pops rip cs rflags rsp ss"),
+    Call(0x1044, "return_from_event", (), "does not return: pops rax rip cs rflags rsp ss", jumps=True),
     # events
     Call(0x1050, "event_page", (("page_gpa", 64), ("upcall_rip", 64)), "0; the page then holds event_page"),
     Call(0x1051, "event_open", (), "a new port"),

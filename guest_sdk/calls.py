@@ -64,10 +64,15 @@ def _registers(node: object) -> bool:
     return getattr(node, "op", "") == "register" or any(_registers(part) for part in parts)
 
 
+def way(*, inline: bool, jumps: bool = False) -> str:
+    """The instruction that traps: VMCALL in place, or by the hypercall page."""
+    return "vmcall" if inline else f"{'jmp' if jumps else 'call'} {PAGE_LABEL}"
+
+
 class Emitter:
     """One hypercall: calling it appends its instructions to the guest's text."""
 
-    def __init__(self, call: abi.Call, emit: Callable[[int, Sequence[Argument], bool], None]) -> None:
+    def __init__(self, call: abi.Call, emit: Callable[[int, Sequence[Argument], str], None]) -> None:
         self.call, self._emit = call, emit
         self.__doc__ = f"{call.name}({', '.join(name for name, _ in call.arguments)}): {call.result}"
 
@@ -77,7 +82,7 @@ class Emitter:
         values = dict(zip(names, arguments, strict=False)) | named
         if len(arguments) > len(names) or len(arguments) + len(named) != len(values) or set(values) != set(names):
             raise AssemblyError(f"{self.call.name} takes ({', '.join(names)})")
-        self._emit(self.call.number, [values[name] for name in names], inline)
+        self._emit(self.call.number, [values[name] for name in names], way(inline=inline, jumps=self.call.jumps))
 
 
 class Calls:
@@ -100,10 +105,10 @@ class Calls:
         """Call `number`: an int, a constant's name, or a register that holds it. Raises AssemblyError."""
         if len(arguments) > len(abi.ARGUMENT_REGISTERS):
             raise AssemblyError(f"{len(arguments)} arguments; a hypercall takes {len(abi.ARGUMENT_REGISTERS)}")
-        self._emit(number, arguments, inline)
+        self._emit(number, arguments, way(inline=inline))
 
-    def _emit(self, number: Argument, arguments: Sequence[Argument], inline: bool) -> None:
+    def _emit(self, number: Argument, arguments: Sequence[Argument], trap: str) -> None:
         if not self._paravirt:
             raise AssemblyError("an unmodified guest has no hypercalls: build it with paravirt=True")
         registers = [*zip(abi.ARGUMENT_REGISTERS, arguments, strict=False), (abi.NUMBER_REGISTER, number)]
-        self._asm("\n".join([*load_registers(registers), "vmcall" if inline else f"call {PAGE_LABEL}"]))
+        self._asm("\n".join([*load_registers(registers), trap]))

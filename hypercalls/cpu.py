@@ -67,9 +67,9 @@ def set_segment_base(machine: MachineView, which: U32, base: int) -> int:
     return 0
 
 
-@hypercall(0x1044, "return_from_event", batchable=False, result="does not return: pops rip cs rflags rsp ss")
+@hypercall(0x1044, "return_from_event", batchable=False, result="does not return: pops rax rip cs rflags rsp ss")
 def return_from_event(machine: MachineView) -> Reply:
-    """Go back to what an event interrupted."""
+    """Go back to what an event interrupted. Its RAX, where this call's number is, lies on top of the event's frame."""
     machine.vcpu.interrupt_return()
     return AGAIN
 

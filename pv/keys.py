@@ -1,6 +1,7 @@
 """What a reason and its key are called, for tables, traces and flight records.
 
-Keys: see pv.exits.ExitView; a counted port's key is port * 2 + Direction. Names after the Intel SDM: vectors vol. 3 table 6-1, MSRs vol. 4 chapter 2.
+Keys: see pv.exits.ExitView; a counted port's key is port * 2 + Direction. Names after the Intel SDM: vectors vol. 3
+table 6-1, MSRs vol. 4 chapter 2.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@
 #define PVKIT_CALL_SET_KERNEL_STACK 0x1041 /* set_kernel_stack(rsp:64) -> 0 */
 #define PVKIT_CALL_SET_SYSCALL_ENTRY 0x1042 /* set_syscall_entry(rip:64) -> 0 */
 #define PVKIT_CALL_SET_SEGMENT_BASE 0x1043 /* set_segment_base(which:32, base:64) -> 0 */
-#define PVKIT_CALL_RETURN_FROM_EVENT 0x1044 /* return_from_event() -> does not return: pops rip cs rflags rsp ss */
+#define PVKIT_CALL_RETURN_FROM_EVENT 0x1044 /* return_from_event() -> does not return: pops rax rip cs rflags rsp ss */
 #define PVKIT_CALL_EVENT_PAGE 0x1050 /* event_page(page_gpa:64, upcall_rip:64) -> 0; the page then holds event_page */
 #define PVKIT_CALL_EVENT_OPEN 0x1051 /* event_open() -> a new port */
 #define PVKIT_CALL_EVENT_CLOSE 0x1052 /* event_close(port:32) -> 0 */

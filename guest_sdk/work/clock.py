@@ -9,7 +9,7 @@ from typing import Final
 
 NAME: Final = "clock"
 OPERATION: Final = "read the time"
-DEFAULT_OPERATIONS: Final = 200_000
+DEFAULT_OPERATIONS: Final = 150_000
 
 TEXT: Final = """
 work:

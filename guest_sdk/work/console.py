@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "console"
 OPERATION: Final = "write a line of 48 bytes"
-DEFAULT_OPERATIONS: Final = 8_000
+DEFAULT_OPERATIONS: Final = 6_000
 
 LINE: Final = b"line 00000000 of those that the guest may print\n"
 NUMBER_AT: Final = LINE.index(b"0")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "fault"
 OPERATION: Final = "touch an absent page, which the guest's handler maps"
-DEFAULT_OPERATIONS: Final = 100_000
+DEFAULT_OPERATIONS: Final = 200_000
 
 WINDOW: Final = 0x4000_0000  # gva, beyond all memory
 PAGES: Final = 64

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "interrupt-flag"
 OPERATION: Final = "a critical section: interrupts off, count, on"
-DEFAULT_OPERATIONS: Final = 400_000
+DEFAULT_OPERATIONS: Final = 1_500_000
 
 
 def text(off: str, on: str) -> str:

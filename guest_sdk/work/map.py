@@ -12,7 +12,7 @@ from guest_sdk.work import FREE_MEMORY, mix, mixed
 
 NAME: Final = "map"
 OPERATION: Final = "map, touch and unmap a page"
-DEFAULT_OPERATIONS: Final = 200_000
+DEFAULT_OPERATIONS: Final = 250_000
 
 WINDOW: Final = 0x4000_0000  # gva, beyond all memory
 SLOTS: Final = 8  # of addresses, and of frames

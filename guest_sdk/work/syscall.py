@@ -1,9 +1,8 @@
 """The job of `syscall`: a program at CPL 3 calls its kernel, which adds the argument into a sum and returns the sum.
 
-System calls: EAX 0 adds EDI and returns the sum in EDX, 1 ends the program with the result EDI. An answer stands in
-EDX because the hypercall by which a paravirtual kernel goes back takes RAX for its number.
+System calls: EAX 0 adds EDI and returns the sum in EAX, 1 ends the program with the result EDI.
 The guest's own: `work` enters `program` at CPL 3 with the stack below `program_stack_end`; an entry that calls `serve`
-on the kernel's stack and returns to CPL 3 with what that left in EDX.
+on the kernel's stack and returns to CPL 3 with what that left in RAX.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "syscall"
 OPERATION: Final = "a system call to the guest's kernel"
-DEFAULT_OPERATIONS: Final = 200_000
+DEFAULT_OPERATIONS: Final = 600_000
 
 PROGRAM_PAGES: Final = 1
 STACK_PAGES: Final = 1
@@ -33,7 +32,7 @@ program:
     imul edi, ebx, {STEP}
     xor eax, eax
     syscall
-    {mix("ebp", "edx")}
+    {mix("ebp", "eax")}
     inc ebx
     cmp ebx, OPERATIONS
     jb .again
@@ -46,9 +45,9 @@ program:
 serve:
     test eax, eax
     jnz .end
-    mov edx, [sum]
-    add edx, edi
-    mov [sum], edx
+    mov eax, [sum]
+    add eax, edi
+    mov [sum], eax
     ret
 .end:
     mov rcx, kernel_rsp

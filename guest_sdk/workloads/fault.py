@@ -12,7 +12,7 @@ from guest_sdk.workloads.kernel import begin, finish
 __all__ = ["DEFAULT_OPERATIONS", "NAME", "OPERATION", "build"]
 
 PAGE_FAULT: Final = 14
-SAVED: Final = ("rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")  # RAX is lost to the way back
+SAVED: Final = ("rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")  # RAX goes where the error code was
 
 
 def build(operations: int) -> bytes:
@@ -33,13 +33,13 @@ def build(operations: int) -> bytes:
 
 def add_handlers(guest: Guest) -> None:
     """page_fault, and an upcall that nothing asks for."""
-    guest.asm("page_fault:")
+    guest.asm("page_fault:\nxchg [rsp], rax")
     guest.asm("\n".join(f"push {register}" for register in SAVED))
     guest.asm("mov rdi, events\nmov rdi, [rdi + EVENT_PAGE_CR2]\nmov rsi, rdi")
     guest.asm(FRAME)
     guest.asm(f"and rdi, {-PAGE}")
     guest.call.map(gva="rdi", gpa="rsi", pages=1, flags="MAP_PRESENT | MAP_WRITE")
     guest.asm("\n".join(f"pop {register}" for register in reversed(SAVED)))
-    guest.asm("add rsp, 8              ; the error code")
-    guest.asm("upcall:")
-    guest.call.return_from_event(inline=True)  # a call's return address would stand on top of the frame
+    guest.call.return_from_event()
+    guest.asm("upcall:\npush rax")
+    guest.call.return_from_event()

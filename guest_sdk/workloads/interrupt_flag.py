@@ -21,9 +21,10 @@ ON: Final = """
     call deliver
 .taken:
 """
-# Every port's pending bits are taken; the interrupted code does not keep RAX here, so neither does the handler.
+# Every port's pending bits are taken.
 UPCALL: Final = """
 upcall:
+    push rax
     push rcx
     mov ecx, EVENT_PORTS / 64
 .port:
@@ -47,5 +48,5 @@ def build(operations: int) -> bytes:
     guest.call.event_deliver()
     guest.asm("ret")
     guest.asm(UPCALL)
-    guest.call.return_from_event(inline=True)
+    guest.call.return_from_event()
     return finish(guest, operations, text(OFF, ON))

@@ -11,6 +11,7 @@ from typing import Protocol, cast
 from pv.dispatch import Row
 from pv.emulate.architecture import GENERAL_PROTECTION, MASK_64, canonical
 from pv.emulate.decode import InstructionExit
+from pv.emulate.descriptors import selector_error
 from pv.emulate.operands import effective_address, read_uint
 from pv.engines.base import GuestFault, Vcpu
 from pv.exits import AGAIN, Reason, Reply
@@ -57,6 +58,8 @@ def transfer_rows(vcpu: Vcpu, owner: str) -> list[Row]:
         rsp = vcpu.rsp
         rip, selector = popped(vcpu, rsp, size, 2)
         selector &= 0xFFFF
+        if exit.cpl == USER and selector & 3 != USER:
+            raise GuestFault(GENERAL_PROTECTION, selector_error(selector))  # never inward
         rip = checked_rip(rip)
         rsp = (rsp + 2 * size + release) & MASK_64
         if selector & 3 != USER or exit.cpl == USER:

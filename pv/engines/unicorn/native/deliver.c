@@ -5,15 +5,21 @@
 enum { EXT = 1, IDT_BIT = 2 };
 enum { FLAG_TF = 1 << 8, FLAG_IF = 1 << 9, FLAG_NT = 1 << 14, FLAG_RF = 1 << 16, FLAG_VM = 1 << 17 };
 
-static struct pv_fault push_frame(struct pv_vcpu *c, uint64_t rsp, const uint64_t *frame, int words, uint64_t *top)
+static struct pv_fault push_frame(struct pv_vcpu *c, uint64_t rsp, const uint64_t *frame, int words, uint32_t ext, bool user, uint64_t *top)
 {
     uint64_t image[6];
     for (int i = 0; i < words; i++)
         image[words - 1 - i] = frame[i];
     *top = rsp - 8 * (uint64_t)words;
     if (!pv_canonical(*top) || !pv_canonical(rsp - 1))
-        return PV_FAULT_CODE(VEC_SS, 0);
-    return pv_linear(c, *top, image, 8 * (uint64_t)words, true, false);
+        return PV_FAULT_CODE(VEC_SS, ext);
+    return pv_linear(c, *top, image, 8 * (uint64_t)words, true, user);
+}
+
+/* Faults push RF set, so that returning to an instruction with a breakpoint does not meet it again (SDM vol. 3, 17.3.1.1). */
+static bool pushes_rf(int vector, enum pv_source source)
+{
+    return source == PV_EXCEPTION && vector != VEC_DB && vector != VEC_DF && vector != VEC_MC;
 }
 
 /* SDM vol. 3, 6.12-6.14: gate, code segment, stack, frame. Nothing of the guest changes unless all of it works. */
@@ -51,9 +57,9 @@ static struct pv_fault through_idt(struct pv_vcpu *c, int vector, bool has_error
             return fault;
     }
     rsp &= ~15ull;
-    uint64_t frame[6] = { pv_seen_selector(c, PV_SS), *pv_register(c, PV_RSP), rflags, pv_seen_selector(c, PV_CS),
-                          ENV64(c->env, ENV_RIP), error };
-    fault = push_frame(c, rsp, frame, has_error ? 6 : 5, &top);
+    uint64_t frame[6] = { pv_seen_selector(c, PV_SS), *pv_register(c, PV_RSP), rflags | (pushes_rf(vector, source) ? FLAG_RF : 0),
+                          pv_seen_selector(c, PV_CS), ENV64(c->env, ENV_RIP), error };
+    fault = push_frame(c, rsp, frame, has_error ? 6 : 5, ext, level == 3, &top);
     if (fault.vector >= 0)
         return fault;
     if (!pv_canonical(rip))
@@ -73,7 +79,7 @@ static struct pv_fault onto_kernel_stack(struct pv_vcpu *c, uint64_t rip, bool h
     uint64_t top, rsp = pv_user(c) ? c->kernel_stack : *pv_register(c, PV_RSP), rflags = pv_rflags(c);
     uint64_t frame[6] = { pv_segment(c, PV_SS)->selector & 0xffff, *pv_register(c, PV_RSP), rflags,
                           pv_segment(c, PV_CS)->selector & 0xffff, ENV64(c->env, ENV_RIP), error };
-    struct pv_fault fault = push_frame(c, rsp & ~15ull, frame, has_error ? 6 : 5, &top);
+    struct pv_fault fault = push_frame(c, rsp & ~15ull, frame, has_error ? 6 : 5, 0, false, &top);
     if (fault.vector >= 0)
         return fault;
     pv_enter_level(c, 0, KERNEL_CS, KERNEL_SS);
@@ -115,7 +121,7 @@ void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, e
         if (source == PV_SOFTWARE) { /* the fault is of the INT instruction, RIP stands behind it */
             uint8_t code[15];
             uint64_t rip = ENV64(c->env, ENV_RIP);
-            ENV64(c->env, ENV_RIP) -= pv_fetch(c, rip - 2, code) >= 2 && code[0] == 0xcd ? 2 : 1;
+            ENV64(c->env, ENV_RIP) -= pv_fetch(c, rip - 2, code) >= 2 && code[0] == 0xcd && code[1] == vector ? 2 : 1;
         }
         if (first == VEC_DF)
             break;
@@ -158,13 +164,17 @@ struct pv_fault pv_return_to(struct pv_vcpu *c, uint64_t rip, uint64_t cs, uint6
             uint32_t limit = local ? c->v.ldt_limit : c->v.gdt_limit;
             if ((ss | 7) > limit)
                 return PV_FAULT_CODE(VEC_GP, ss & 0xfffc);
-            fault = pv_linear(c, (local ? c->v.ldt_base : c->v.gdt_base) + (ss & 0xfff8), &data, 8, false, false);
+            uint64_t at = (local ? c->v.ldt_base : c->v.gdt_base) + (ss & 0xfff8);
+            fault = pv_linear(c, at, &data, 8, false, false);
             if (fault.vector >= 0)
                 return fault;
             if ((ss & 3) != (uint64_t)level || (data >> 40 & 0x1a) != 0x12 || (int)(data >> 45 & 3) != level)
                 return PV_FAULT_CODE(VEC_GP, ss & 0xfffc);
             if (!(data >> 47 & 1))
                 return PV_FAULT_CODE(VEC_SS, ss & 0xfffc);
+            fault = pv_set_accessed(c, &data, at);
+            if (fault.vector >= 0)
+                return fault;
         }
     }
     if (!pv_canonical(rip))
@@ -183,11 +193,12 @@ struct pv_fault pv_return_to(struct pv_vcpu *c, uint64_t rip, uint64_t cs, uint6
 
 struct pv_fault pv_interrupt_return(struct pv_vcpu *c)
 {
-    uint64_t frame[5], seen = pv_rflags(c);
+    /* paravirt: the hypercall's number is in RAX, so the interrupted one lies on top of the frame */
+    uint64_t image[6], *frame = image + (c->mode == PV_PARAVIRT), seen = pv_rflags(c);
     bool user = pv_user(c);
     if (seen & FLAG_NT)
         return PV_FAULT_CODE(VEC_GP, 0);
-    struct pv_fault fault = pv_linear(c, *pv_register(c, PV_RSP), frame, sizeof frame, false, user);
+    struct pv_fault fault = pv_linear(c, *pv_register(c, PV_RSP), image, 40 + 8 * (c->mode == PV_PARAVIRT), false, user);
     if (fault.vector >= 0)
         return fault;
     fault = pv_return_to(c, frame[0], frame[1] & 0xffff, frame[3], frame[4] & 0xffff);
@@ -199,6 +210,8 @@ struct pv_fault pv_interrupt_return(struct pv_vcpu *c)
     else if (c->v.iopl == 3)
         mine |= FLAG_IF;
     pv_set_rflags(c, (frame[2] & mine) | (seen & ~mine));
+    if (c->mode == PV_PARAVIRT)
+        *pv_register(c, PV_RAX) = image[0];
     return PV_NO_FAULT;
 }
 

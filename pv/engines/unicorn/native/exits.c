@@ -190,6 +190,8 @@ void pv_settle(struct pv_vcpu *c)
         pv_take_gil(c);
         pv_python.deadline(c);
     }
+    if (!c->interrupt_pending)
+        ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ; /* a shadow is worth a block of its own only where it hides something */
     if (c->why == PV_RUNNING && c->interrupt_pending && pv_interrupts_on(c)) {
         if (ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ)
             open_window(c);

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct sigaction before;
-static unsigned guarded;
+static struct sigaction before, beneath; /* what stood there; what stood there under a handler set meanwhile */
+static volatile unsigned guarded;
 static __thread struct pv_vcpu *running;
 static __thread unsigned depth; /* a handler may run another machine */
 
@@ -19,7 +19,9 @@ static void on_abort(int signal_number, siginfo_t *info, void *unused)
     (void)unused;
     if (c && !c->in_hook && info->si_code == SI_TKILL && info->si_pid == getpid())
         siglongjmp(c->abort_jump, 1);
-    sigaction(SIGABRT, &before, NULL); /* not ours */
+    /* Not ours. A handler that was set while a guest ran saved this one, and comes back here once it has been asked. */
+    static volatile sig_atomic_t passed_on;
+    sigaction(SIGABRT, guarded && !passed_on++ ? &before : &beneath, NULL);
     raise(signal_number);
 }
 
@@ -57,7 +59,11 @@ void pv_guard_leave(struct pv_vcpu *outer)
     running = outer;
     depth--;
     pthread_mutex_lock(&lock);
-    if (!--guarded && !sigaction(SIGABRT, NULL, &now) && now.sa_sigaction == on_abort)
-        sigaction(SIGABRT, &before, NULL); /* unless somebody has put a handler of theirs there meanwhile */
+    if (!--guarded && !sigaction(SIGABRT, NULL, &now)) {
+        if (now.sa_sigaction == on_abort)
+            sigaction(SIGABRT, &before, NULL);
+        else
+            beneath = before; /* somebody has put a handler of theirs there meanwhile: it stays */
+    }
     pthread_mutex_unlock(&lock);
 }

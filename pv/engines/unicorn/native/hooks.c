@@ -8,12 +8,20 @@
 
 enum { SVM_BASE = 0x100, SVM_LAST = 0x600, LEAVE_BLOCK = 0xe00, KEY_IN_ECX = -2, NO_NUMBER = 0xffffffff };
 
-static int instruction_length(const uint8_t *code, int have)
+/* Bytes before the opcode. LOCK counts: the processor beneath runs SYSCALL, IN and their like with it. */
+static int prefixes(const uint8_t *code, int have)
 {
     int at = 0;
     while (at < have && (code[at] == 0x66 || code[at] == 0x67 || code[at] == 0xf2 || code[at] == 0xf3 || code[at] == 0x2e || code[at] == 0x36
-                         || code[at] == 0x3e || code[at] == 0x26 || code[at] == 0x64 || code[at] == 0x65 || (code[at] & 0xf0) == 0x40))
+                         || code[at] == 0x3e || code[at] == 0x26 || code[at] == 0x64 || code[at] == 0x65 || code[at] == 0xf0
+                         || (code[at] & 0xf0) == 0x40))
         at++;
+    return at;
+}
+
+static int instruction_length(const uint8_t *code, int have)
+{
+    int at = prefixes(code, have);
     if (at >= have)
         return 0;
     if (code[at] == 0x0f)
@@ -24,12 +32,18 @@ static int instruction_length(const uint8_t *code, int have)
 int pv_length_here(struct pv_vcpu *c, bool *string)
 {
     uint8_t code[15];
-    int length = instruction_length(code, pv_fetch(c, ENV64(c->env, ENV_RIP), code));
+    int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code), at = prefixes(code, have);
     if (string)
-        *string = length && code[length - 1] >= 0x6c && code[length - 1] <= 0x6f;
-    return length;
+        *string = at < have && code[at] >= 0x6c && code[at] <= 0x6f;
+    return instruction_length(code, have);
 }
 
+static bool has_lock(struct pv_vcpu *c)
+{
+    uint8_t code[15];
+    int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code);
+    return memchr(code, 0xf0, (size_t)prefixes(code, have)) != NULL;
+}
 
 static bool ring_holds(struct pv_vcpu *c)
 {
@@ -40,6 +54,8 @@ static bool ring_holds(struct pv_vcpu *c)
     pv_uc.emu_stop(c->uc);
     return false;
 }
+
+static bool is_mov(const struct pv_decoded *slot) { return slot->code[prefixes(slot->code, slot->length)] == 0x8e; }
 
 /* RDTSC (0F 31) and RDTSCP (0F 01 F9): #GP at any privilege, since the processor's CR4.TSD is set. */
 static bool time_stamp(struct pv_vcpu *c, const uint8_t *code, int have)
@@ -81,10 +97,13 @@ static bool emulated(struct pv_vcpu *c)
     if (slot->reason == R_MSR_WRITE)
         c->exit.value = (*pv_register(c, PV_RDX) << 32) | (uint32_t)*pv_register(c, PV_RAX);
     bool before = c->v.interrupt_flag;
+    uint64_t delivered = c->events_delivered;
     pv_answer(c, entry);
     ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ;
-    if (slot->reason == R_FLAG && c->interrupt_pending && !before && c->v.interrupt_flag)
-        ENV32(c->env, ENV_HFLAGS) |= HF_INHIBIT_IRQ; /* STI holds interrupts off for one instruction */
+    /* STI, and MOV to SS but not LSS, hold interrupts off for one instruction; pv_settle drops what nobody waits for */
+    if (slot->reason == R_FLAG ? !before && c->v.interrupt_flag
+                               : slot->reason == R_SEGMENT && slot->key == PV_SS && c->events_delivered == delivered && is_mov(slot))
+        ENV32(c->env, ENV_HFLAGS) |= HF_INHIBIT_IRQ;
     return true;
 }
 
@@ -92,9 +111,10 @@ static void leave_block(struct pv_vcpu *c)
 {
     int how = c->leave;
     c->leave = PV_LEAVE_NONE;
-    if (how == PV_LEAVE_ADVANCE)
+    if (how == PV_LEAVE_ADVANCE) {
         ENV64(c->env, ENV_RIP) += (uint64_t)pv_length_here(c, NULL);
-    else if (how == PV_LEAVE_FAULT)
+        ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ; /* the instruction in the shadow is done */
+    } else if (how == PV_LEAVE_FAULT)
         pv_deliver(c, c->leave_fault.vector, c->leave_fault.has_error, c->leave_fault.error, PV_EXCEPTION);
 }
 
@@ -110,6 +130,8 @@ static void on_interrupt(uc_engine *uc, uint32_t number, void *user)
         leave_block(c);
     } else if (number >= SVM_BASE && number < SVM_LAST) {
         pv_svm_exit(c, number - SVM_BASE);
+    } else if (number > 0xff) {
+        pv_stop(c, PV_ENGINE_ERROR, 0, "the engine reports event %#x at RIP %#llx", number, (unsigned long long)ENV64(c->env, ENV_RIP));
     } else if (ring_holds(c)) {
         c->exit.error_code = ENV32(c->env, ENV_ERROR_CODE);
         c->exit.address = ENV64(c->env, ENV_CR + 16);
@@ -140,8 +162,12 @@ static bool on_invalid(uc_engine *uc, void *user)
             struct pv_entry *entry = pv_take(c, R_VMCALL, 0, number >> 31 ? (int64_t)NO_NUMBER : (int64_t)number);
             c->exit.length = 3;
             pv_answer(c, entry);
+            ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ;
         } else {
-            struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, VEC_UD);
+            int at = prefixes(code, have);
+            bool icebp = at < have && code[at] == 0xf1; /* INT1: a debug exception behind it (SDM vol. 2, INT n) */
+            ENV64(c->env, ENV_RIP) += icebp ? (uint64_t)at + 1 : 0;
+            struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, icebp ? VEC_DB : VEC_UD);
             c->exit.error_code = 0;
             pv_answer(c, entry);
         }
@@ -179,14 +205,13 @@ static void end_in_block(struct pv_vcpu *c, int how)
     c->in_block = false;
     if (must_leave(c)) {
         bool string = false;
-        if (c->leave == PV_LEAVE_NONE)
-            c->leave = how;
+        if (c->leave == PV_LEAVE_NONE) /* what a handler failed to answer is not done, and may be asked again */
+            c->leave = c->why == PV_RAISED ? PV_LEAVE_STAY : how;
         if (c->leave == PV_LEAVE_ADVANCE)
             pv_length_here(c, &string);
-        if (string) { /* REP INS and OUTS: the element is moved after the hook; settle at the block's end */
+        if (string) { /* INS and OUTS: the element is moved after the hook; settle at the block's end */
             c->leave = PV_LEAVE_NONE;
-            if (c->why != PV_RUNNING)
-                pv_uc.emu_stop(c->uc);
+            pv_uc.emu_stop(c->uc);
         } else {
             c->in_hook = false;
             pv_uc.raise_exception_err(c->env, LEAVE_BLOCK, 0);
@@ -205,22 +230,31 @@ static void begin_in_block(struct pv_vcpu *c)
 static void fault_in_block(struct pv_vcpu *c, struct pv_fault fault)
 {
     pv_take(c, R_EXCEPTION, 0, fault.vector);
+    c->exit.error_code = fault.error;
+    c->exit.address = c->v.cr2;
     c->leave = PV_LEAVE_FAULT;
     c->leave_fault = fault;
 }
 
 /* SDM vol. 1, 19.5: CPL against IOPL, then the bitmap of the guest's own TSS. */
-static bool port_allowed(struct pv_vcpu *c, uint32_t port, int size)
+static struct pv_fault check_port(struct pv_vcpu *c, uint32_t port, int size)
 {
+    struct pv_fault denied = PV_FAULT_CODE(VEC_GP, 0), fault;
     if (!pv_user(c) || c->v.iopl == 3)
-        return true;
+        return PV_NO_FAULT;
     uint16_t map, bits;
-    if (c->mode != PV_TRAP || c->v.tr_limit < 103 || pv_linear(c, c->v.tr_base + 102, &map, 2, false, false).vector >= 0)
-        return false;
+    if (c->mode != PV_TRAP || c->v.tr_limit < 103)
+        return denied;
+    fault = pv_linear(c, c->v.tr_base + 102, &map, 2, false, false);
+    if (fault.vector >= 0)
+        return fault;
     uint32_t at = map + port / 8;
-    if (at + 1 > c->v.tr_limit || pv_linear(c, c->v.tr_base + at, &bits, 2, false, false).vector >= 0)
-        return false;
-    return !(bits >> (port & 7) & ((1u << size) - 1));
+    if (at + 1 > c->v.tr_limit)
+        return denied;
+    fault = pv_linear(c, c->v.tr_base + at, &bits, 2, false, false);
+    if (fault.vector >= 0)
+        return fault;
+    return bits >> (port & 7) & ((1u << size) - 1) ? denied : PV_NO_FAULT;
 }
 
 static void on_out(uc_engine *uc, uint32_t port, int size, uint32_t value, void *user)
@@ -228,8 +262,9 @@ static void on_out(uc_engine *uc, uint32_t port, int size, uint32_t value, void 
     struct pv_vcpu *c = user;
     (void)uc;
     begin_in_block(c);
-    if (!port_allowed(c, port, size)) {
-        fault_in_block(c, PV_FAULT_CODE(VEC_GP, 0));
+    struct pv_fault fault = check_port(c, port, size);
+    if (fault.vector >= 0) {
+        fault_in_block(c, fault);
     } else {
         struct pv_entry *entry = pv_take(c, R_IO, 1, port & 0xffff);
         c->exit.size = (uint32_t)size;
@@ -245,15 +280,16 @@ static uint32_t on_in(uc_engine *uc, uint32_t port, int size, void *user)
     (void)uc;
     begin_in_block(c);
     c->exit.value = 0;
-    if (!port_allowed(c, port, size)) {
-        fault_in_block(c, PV_FAULT_CODE(VEC_GP, 0));
+    struct pv_fault fault = check_port(c, port, size);
+    if (fault.vector >= 0) {
+        fault_in_block(c, fault);
     } else {
         struct pv_entry *entry = pv_take(c, R_IO, 0, port & 0xffff);
         c->exit.size = (uint32_t)size;
         pv_answer(c, entry);
     }
     bool string = false;
-    if (must_leave(c) && c->leave == PV_LEAVE_NONE && pv_length_here(c, &string) && !string) {
+    if (must_leave(c) && c->leave == PV_LEAVE_NONE && c->why != PV_RAISED && pv_length_here(c, &string) && !string) {
         uint64_t mask = size == 4 ? ~0ull : (1ull << 8 * size) - 1, *rax = pv_register(c, PV_RAX);
         *rax = size == 4 ? (uint32_t)c->exit.value : (*rax & ~mask) | (c->exit.value & mask);
     }
@@ -269,7 +305,7 @@ static void on_syscall(uc_engine *uc, void *user)
     begin_in_block(c);
     uint64_t start = c->timing ? pv_clock_ns() : 0;
     struct pv_entry *entry = pv_take(c, R_SYSCALL, 0, 0);
-    if (!entry->row || !pv_system_call(c, ENV64(c->env, ENV_RIP) + (uint64_t)length)) {
+    if (!entry->row || has_lock(c) || !pv_system_call(c, ENV64(c->env, ENV_RIP) + (uint64_t)length)) {
         c->leave = PV_LEAVE_FAULT;
         c->leave_fault = PV_FAULT(VEC_UD);
     }
@@ -277,6 +313,14 @@ static void on_syscall(uc_engine *uc, void *user)
         pv_histogram_add(entry->histogram, pv_clock_ns() - start);
     end_in_block(c, PV_LEAVE_STAY);
     ENV64(c->env, ENV_RIP) -= (uint64_t)length; /* the engine adds it when the hook returns */
+}
+
+static void on_sysenter(uc_engine *uc, void *user)
+{
+    (void)uc;
+    begin_in_block(user);
+    fault_in_block(user, PV_FAULT(VEC_UD)); /* as AMD's processors in long mode (APM vol. 3, SYSENTER) */
+    end_in_block(user, PV_LEAVE_STAY);
 }
 
 bool pv_hooks_install(struct pv_vcpu *c)
@@ -290,6 +334,7 @@ bool pv_hooks_install(struct pv_vcpu *c)
         { UC_HOOK_INSN, UC_X86_INS_SYSCALL, on_syscall },
         { UC_HOOK_INSN, UC_X86_INS_IN, on_in },
         { UC_HOOK_INSN, UC_X86_INS_OUT, on_out },
+        { UC_HOOK_INSN, UC_X86_INS_SYSENTER, on_sysenter }, /* which CPUID hides: passed over where a stop is asked for */
     };
     uc_hook handle;
     for (size_t i = 0; i < sizeof hooks / sizeof *hooks; i++)

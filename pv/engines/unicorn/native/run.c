@@ -28,8 +28,7 @@ enum pv_why pv_run_slice(struct pv_vcpu *c)
     c->slice_end_ns = c->slice_start_ns + c->slice_ns;
     c->exits_at_slice = c->exits;
     c->python_exits = 0;
-    if (c->waiting || c->interrupt_pending || c->flush_translations)
-        pv_settle(c);
+    pv_settle(c); /* what fell due while the guest only ran: a string's budget, a deadline that looking at memory waits for */
     if (c->why != PV_RUNNING || c->waiting)
         return c->why;
     if (!pv_watch(c)) {

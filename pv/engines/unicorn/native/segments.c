@@ -37,7 +37,7 @@ static struct pv_fault descriptor_of(struct pv_vcpu *c, uint16_t selector, uint6
     return pv_linear(c, *at, descriptor, 8, false, false);
 }
 
-static struct pv_fault set_accessed(struct pv_vcpu *c, uint64_t *descriptor, uint64_t at)
+struct pv_fault pv_set_accessed(struct pv_vcpu *c, uint64_t *descriptor, uint64_t at)
 {
     if (high(*descriptor) & ACCESSED)
         return PV_NO_FAULT;
@@ -73,7 +73,7 @@ struct pv_fault pv_load_segment(struct pv_vcpu *c, int segment, uint16_t selecto
         if (!(h & PRESENT))
             return PV_FAULT_CODE(VEC_NP, code);
     }
-    fault = set_accessed(c, &d, at);
+    fault = pv_set_accessed(c, &d, at);
     if (fault.vector >= 0)
         return fault;
     h = high(d);
@@ -102,7 +102,7 @@ struct pv_fault pv_code_descriptor(struct pv_vcpu *c, uint16_t selector, uint64_
         return PV_FAULT_CODE(VEC_GP, code);
     if (!(h & PRESENT))
         return PV_FAULT_CODE(VEC_NP, code);
-    return set_accessed(c, descriptor, at);
+    return pv_set_accessed(c, descriptor, at);
 }
 
 /* Far JMP, or far RET to the same privilege (SDM vol. 2, JMP and RET). */
@@ -133,7 +133,7 @@ void pv_set_interrupts(struct pv_vcpu *c, bool on)
         c->v.interrupt_flag = on;
 }
 
-enum { FLAG_IF = 1 << 9, FLAG_IOPL = 3 << 12, FLAG_NT = 1 << 14, FLAG_VM = 1 << 17, FLAG_KEPT = 0x250dd5 };
+enum { FLAG_IF = 1 << 9, FLAG_IOPL = 3 << 12, FLAG_NT = 1 << 14, FLAG_VM = 1 << 17, FLAG_KEPT = 0x240dd5 }; /* all but RF: the processor has no breakpoint that it could mask */
 
 uint64_t pv_rflags(struct pv_vcpu *c)
 {

@@ -14,7 +14,7 @@
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80 };
 #define PTE_NX (1ull << 63)
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
-enum { VEC_DE = 0, VEC_UD = 6, VEC_DF = 8, VEC_TS = 10, VEC_NP = 11, VEC_SS = 12, VEC_GP = 13, VEC_PF = 14 };
+enum { VEC_DE = 0, VEC_DB = 1, VEC_UD = 6, VEC_DF = 8, VEC_TS = 10, VEC_NP = 11, VEC_SS = 12, VEC_GP = 13, VEC_PF = 14, VEC_AC = 17, VEC_MC = 18 };
 enum pv_mode { PV_TRAP, PV_PARAVIRT };
 
 /* An exception that the guest must get; vector -1: none. */
@@ -163,6 +163,7 @@ struct pv_fault pv_shadow_fault(struct pv_vcpu *c, uint64_t gva, uint32_t error)
 void pv_enter_level(struct pv_vcpu *c, int cpl, uint16_t cs, uint16_t ss);
 uint16_t pv_seen_selector(struct pv_vcpu *c, int segment);
 struct pv_fault pv_load_segment(struct pv_vcpu *c, int segment, uint16_t selector);
+struct pv_fault pv_set_accessed(struct pv_vcpu *c, uint64_t *descriptor, uint64_t at);
 struct pv_fault pv_code_descriptor(struct pv_vcpu *c, uint16_t selector, uint64_t *descriptor);
 struct pv_fault pv_far_transfer(struct pv_vcpu *c, uint16_t selector, uint64_t rip);
 uint64_t pv_rflags(struct pv_vcpu *c);
