@@ -1,7 +1,8 @@
 """memory: address spaces whose page tables the monitor keeps, changed by call, singly or in batches.
 
 A space's id is its root in vcpu.tables: 0 is the boot space. How many spaces and tables one machine may have
-is the pool's to say: past it, ENOMEM.
+is the pool's to say: past it, ENOMEM. The engine's tables judge every address, length and flag (Tables in
+pv.engines.base), once.
 """
 
 from __future__ import annotations
@@ -12,13 +13,10 @@ from typing import Annotated, Final
 from guest_sdk import abi
 from hypercalls.arguments import U32, RecordsIn
 from hypercalls.call import hypercall
-from hypercalls.checks import check_linear_pages, check_physical_pages
 from hypercalls.machine_view import MachineView
 from hypercalls.plugin import Plugin
 from pv.exits import GuestError
 
-PRESENT: Final = abi.MAP_FLAGS["MAP_PRESENT"]
-UNKNOWN_FLAGS: Final = ~sum(abi.MAP_FLAGS.values())
 BOOT_SPACE: Final = 0
 
 Updates = Annotated[list[tuple[int, ...]], RecordsIn(abi.STRUCT_BY_NAME["page_update"], abi.UPDATES_MOST)]
@@ -33,7 +31,6 @@ def memory_size(machine: MachineView) -> int:
 @hypercall(0x1031, "map", result="pages mapped")
 def map_pages(machine: MachineView, gva: int, gpa: int, pages: int, flags: U32) -> int:
     """Map pages of guest memory in the running space. flags: MAP_FLAGS, MAP_PRESENT among them."""
-    check_mapping(machine, gva, gpa, pages, flags)
     tables = machine.vcpu.tables
     return tables.map(tables.active, gva, gpa, pages, flags)
 
@@ -41,7 +38,6 @@ def map_pages(machine: MachineView, gva: int, gpa: int, pages: int, flags: U32) 
 @hypercall(0x1032, "unmap", result="pages unmapped")
 def unmap_pages(machine: MachineView, gva: int, pages: int) -> int:
     """Unmap pages in the running space."""
-    check_linear_pages(gva, pages)
     tables = machine.vcpu.tables
     return tables.unmap(tables.active, gva, pages)
 
@@ -80,24 +76,14 @@ def page_update(machine: MachineView, updates: Updates) -> int:
     try:
         for space, flags, gva, gpa, pages in updates:
             if flags:
-                check_mapping(machine, gva, gpa, pages, flags)
                 tables.map(space, gva, gpa, pages, flags)
             else:
-                check_linear_pages(gva, pages)
                 tables.unmap(space, gva, pages)
             done += 1
     except GuestError:
         if not done:
             raise
     return done
-
-
-def check_mapping(machine: MachineView, gva: int, gpa: int, pages: int, flags: int) -> None:
-    """Raises GuestError unless the pages may be mapped with these flags."""
-    if flags & UNKNOWN_FLAGS or not flags & PRESENT:
-        raise GuestError(EINVAL, f"flags {flags:#x} are not MAP_FLAGS with MAP_PRESENT")
-    check_linear_pages(gva, pages)
-    check_physical_pages(machine.memory, gpa, pages)
 
 
 PLUGIN: Final = Plugin(

@@ -65,6 +65,8 @@ class VirtualCpu(Protocol):
     idt_base: int
     idt_limit: int
     ldt_selector: int
+    ldt_base: int
+    ldt_limit: int
     tr_selector: int
     tr_base: int
     tr_limit: int
@@ -78,7 +80,8 @@ class Tables(Protocol):
     """Page tables that the monitor owns (paravirt): roots are small integers, 0 the boot space.
 
     flags are abi.MAP_FLAGS. Each raises GuestError: EINVAL for a bad root, alignment or address that is not
-    canonical or lies in the monitor's half, EFAULT for a gpa outside memory, ENOMEM when the pool is used up.
+    canonical or for no pages, E2BIG for more than 2**20 pages, EFAULT for a gpa outside memory, ENOMEM when the pool is
+    used up.
     """
 
     def create(self) -> int: ...
@@ -150,8 +153,8 @@ class Vcpu(Protocol):
         """
         ...
 
-    def far_transfer(self, selector: int, rip: int, rsp: int | None = None) -> None:
-        """Far JMP or RET within the guest's privilege, or RET outward. Raises GuestFault."""
+    def far_transfer(self, selector: int, rip: int, rsp: int | None = None, ss: int | None = None) -> None:
+        """Far JMP or RET within the guest's privilege; with rsp and ss, RET outward. Raises GuestFault."""
         ...
 
     def interrupt_return(self) -> None:

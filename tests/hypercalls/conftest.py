@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from errno import E2BIG, EFAULT, EINVAL
 from typing import Any
 
 import pytest
 
 from pv.dispatch import DispatchTable, Row
 from pv.exits import GuestError, Reason
-from pv.memory import GuestMemory
+from pv.memory import PAGE_SIZE, GuestMemory
+
+
+LOW_END, HIGH_FIRST, PAGES_MOST = 1 << 47, (1 << 64) - (1 << 47), 1 << 20
+
+
+def check_range(gva: int, pages: int) -> None:
+    """What the engine's tables refuse of a linear range."""
+    if pages > PAGES_MOST:
+        raise GuestError(E2BIG)
+    half_end = LOW_END if gva < LOW_END else 1 << 64
+    if not pages or gva % PAGE_SIZE or LOW_END <= gva < HIGH_FIRST or gva + pages * PAGE_SIZE > half_end:
+        raise GuestError(EINVAL)
 
 
 class RecordingTables:
-    """vcpu.tables: records each call; raises `refuse` where a gva is in `refused`."""
+    """vcpu.tables of a machine of 1 MiB: judges as the engine's do and records what passes. Raises where a gva is in
+    `refused`."""
 
     def __init__(self, told: list[tuple[Any, ...]]) -> None:
         self.told = told
@@ -33,12 +47,18 @@ class RecordingTables:
         self.active = root
 
     def map(self, root: int, gva: int, gpa: int, pages: int, flags: int) -> int:
+        check_range(gva, pages)
+        if flags & ~15 or not flags & 1 or gpa % PAGE_SIZE:
+            raise GuestError(EINVAL)
+        if gpa + pages * PAGE_SIZE > 1 << 20:
+            raise GuestError(EFAULT)
         if gva in self.refused:
             raise GuestError(self.refused[gva])
         self.told.append(("map", root, gva, gpa, pages, flags))
         return pages
 
     def unmap(self, root: int, gva: int, pages: int) -> int:
+        check_range(gva, pages)
         self.told.append(("unmap", root, gva, pages))
         return pages
 

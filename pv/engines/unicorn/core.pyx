@@ -14,7 +14,7 @@ from posix.mman cimport munmap
 from pv.engines.unicorn.native cimport *
 
 from functools import partial
-from errno import EAGAIN, EFAULT, EINVAL, EIO, ENOMEM, ENOSYS, EPERM
+from errno import E2BIG, EAGAIN, EFAULT, EINVAL, EIO, ENOMEM, ENOSYS, EPERM
 
 from pv.dispatch import Shape
 from pv.engines.base import GuestFault, Latency, RecordedExit
@@ -37,6 +37,7 @@ cdef extern from "Python.h":
 DEF SLICE_NS = 5000000
 DEF EXIT_COST_NS = 1000
 DEF MOST_BOUND = 2
+DEF PAGES_MOST = 1 << 20  # pages of one request, 4 GiB: no exit may take as long as the guest likes
 WHY = tuple(StopWhy)
 SHAPES = {Shape.EXIT: PV_SHAPE_EXIT, Shape.CALL: PV_SHAPE_CALL, Shape.READ: PV_SHAPE_READ, Shape.WRITE: PV_SHAPE_WRITE,
           Shape.NATIVE: PV_SHAPE_NATIVE}

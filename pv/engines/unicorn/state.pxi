@@ -248,9 +248,13 @@ cdef class Tables:
         return self.c.tables.active
 
     def map(self, uint32_t root, uint64_t gva, uint64_t gpa, uint64_t pages, uint32_t flags):
+        if pages > PAGES_MOST:
+            raise GuestError(E2BIG)
         return checked(pv_tables_map(self.c, root, gva, gpa, pages, flags))
 
     def unmap(self, uint32_t root, uint64_t gva, uint64_t pages):
+        if pages > PAGES_MOST:
+            raise GuestError(E2BIG)
         return checked(pv_tables_unmap(self.c, root, gva, pages))
 
     def lookup(self, uint32_t root, uint64_t gva):
