@@ -128,12 +128,10 @@ class Encoder:
 
     @staticmethod
     def _absolute(code: bytes, operands: tuple[Operand, ...], address: int) -> bytes:
-        """Undo keystone's RIP-relative form of `gs:[0x10]`: an offset in a segment is no place near the code."""
-        memory = next(
-            (o for o in operands if isinstance(o, Memory) and o.segment in ("fs", "gs") and not o.terms), None
-        )
+        """Undo keystone's RIP-relative form of `[label]` and `gs:[0x10]`: an address is not a distance."""
         instruction = next(iter(iced_x86.Decoder(64, code, ip=address)))
-        if memory is None or not instruction.is_ip_rel_memory_operand:
+        memory = next((o for o in operands if isinstance(o, Memory)), None)
+        if memory is None or memory.terms or not instruction.is_ip_rel_memory_operand:
             return code
         instruction.memory_base = iced_x86.Register.NONE
         instruction.memory_displ_size = 8  # 8 stands for a disp32 that is extended to 64 bits

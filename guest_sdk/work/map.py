@@ -58,5 +58,3 @@ def expected(operations: int) -> int:
         state = mixed(mixed(state, operation), last[frame])
         last[frame] = operation
     return state
-
-

@@ -1,4 +1,4 @@
-"""What does every paravirtual workload begin and end with? Beside its own few calls there is nothing: no tables to build."""
+"""What does every paravirtual workload begin and end with? Nothing beside its own few calls: no tables to build."""
 
 from __future__ import annotations
 

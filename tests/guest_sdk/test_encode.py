@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from guest_sdk import AssemblyError
+from guest_sdk import AssemblyError, Guest
 from guest_sdk.encode import FIXED, REFUSED, Encoder
 
 Encode = Callable[[str], bytes]
@@ -32,7 +32,7 @@ ADDRESS = 0x100000
         ("endbr64", "f30f1efa"),
         ("ud2", "0f0b"),
         ("lgdt [rax]", "0f0110"),
-        ("lidt [0x100107]", "0f011d00010000"),
+        ("lidt [0x100107]", "0f011c2507011000"),
         ("mov cr3, rax", "0f22d8"),
         ("mov cr8, rax", "440f22c0"),
         ("invlpg [rax]", "0f0138"),
@@ -232,3 +232,10 @@ def test_an_immediate_comes_out_or_is_refused(encode: Encode, width: int, value:
     (instruction,) = iced_x86.Decoder(64, code, ip=ADDRESS)
     assert (instruction.immediate(1) - value) % (1 << width) == 0
     assert -(1 << width - 1) <= value < 1 << width
+
+
+@pytest.mark.parametrize("register", ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r15"])
+def test_a_label_is_an_address_for_every_register(register: str) -> None:
+    guest = Guest("label", paravirt=False)
+    guest.bss("cell", 8).asm(f"main:\n mov {register}, [cell]\n mov [cell], {register}\n ret")
+    assert guest.build()

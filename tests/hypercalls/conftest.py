@@ -13,7 +13,6 @@ from pv.dispatch import DispatchTable, Row
 from pv.exits import GuestError, Reason
 from pv.memory import PAGE_SIZE, GuestMemory
 
-
 LOW_END, HIGH_FIRST, PAGES_MOST = 1 << 47, (1 << 64) - (1 << 47), 1 << 20
 
 

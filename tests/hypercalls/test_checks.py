@@ -1,6 +1,5 @@
 from errno import EFAULT, EINVAL
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,0 +1,30 @@
+"""console, unmodified: each byte is a status read and a write, and there is nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from guest_sdk.work import console as work
+from tests.guest_sdk.workloads.checks import COUNTS, check_costs, check_form, check_repeats, check_result
+from unmodified_guests import console as form
+
+TECHNIQUE = "trap"
+
+
+@pytest.mark.parametrize("operations", COUNTS)
+def test_the_result_is_the_models(operations: int) -> None:
+    check_result(form, work, TECHNIQUE, operations)
+
+
+@pytest.mark.parametrize("operations", COUNTS)
+def test_what_an_operation_costs(operations: int) -> None:
+    more = {}
+    check_costs(form, TECHNIQUE, operations, {}, more)
+
+
+def test_ten_runs_are_alike() -> None:
+    check_repeats(form, TECHNIQUE, 200)
+
+
+def test_what_it_offers_and_refuses() -> None:
+    check_form(form, work)
