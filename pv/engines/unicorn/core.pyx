@@ -75,6 +75,57 @@ cdef object raise_fault(pv_fault fault):
     raise GuestFault(fault.vector, fault.error if fault.has_error else None)
 
 
+cdef class Core:
+    """The C structure of a vcpu, alive as long as the vcpu or a view of it."""
+
+    cdef pv_vcpu *c
+
+    def __cinit__(self):
+        self.c = <pv_vcpu *>calloc(1, sizeof(pv_vcpu))
+        if self.c == NULL:
+            raise MemoryError("no memory for a vcpu")
+
+    def __dealloc__(self):
+        cdef pv_vcpu *c = self.c
+        cdef uint32_t i
+        if c == NULL:
+            return
+        if c.uc != NULL:
+            pv_uc.close(c.uc)
+            c.uc = NULL
+            c.env = NULL
+        if c.pool.base != NULL and <int64_t>c.pool.base != -1:
+            munmap(c.pool.base, (c.pool.pages + (PV_GUEST_MODE_PAGES if c.vmcb_page else 0)) * <uint64_t>4096)
+        if c.entries != NULL:
+            for i in range(c.entry_count):
+                free(c.entries[i].histogram)
+        if c.decoded != NULL:
+            for i in range(PV_DECODED):
+                Py_XDECREF(<PyObject *>c.decoded[i].insn)
+        free(c.pool.next)
+        free(c.shadow.pages)
+        free(c.shadow.hash)
+        free(c.shadow.unsync_list)
+        free(c.shadow.tracked)
+        free(c.shadow.mapped_by)
+        free(c.tables.roots)
+        free(c.rows)
+        free(c.index)
+        free(c.entries)
+        free(c.decoded)
+        free(c.records)
+        if c.uc == NULL:
+            free(c.env)
+        free(c)
+
+
+cdef pv_vcpu *alive(pv_vcpu *c) except NULL:
+    """`c`, where its engine is. Raises EngineError where the machine is closed."""
+    if c.uc == NULL:
+        raise EngineError("the machine is closed")
+    return c
+
+
 include "state.pxi"
 
 
@@ -330,6 +381,7 @@ cdef class UnicornVcpu(Registers):
     Raises EngineError where the engine refuses, MemoryError where the host has no memory.
     """
 
+    cdef Core core
     cdef readonly Exit exit
     cdef readonly VirtualCpu virtual
     cdef readonly Tables tables
@@ -342,9 +394,8 @@ cdef class UnicornVcpu(Registers):
     cdef object __weakref__
 
     def __cinit__(self):
-        self.c = <pv_vcpu *>calloc(1, sizeof(pv_vcpu))
-        if self.c == NULL:
-            raise MemoryError("no memory for a vcpu")
+        self.core = Core()
+        self.c = self.core.c
 
     def __init__(self, memory, *, decode, unsigned int monitor_pages, unsigned int translation_buffer_bytes, str mode):
         cdef pv_vcpu *c = self.c
@@ -381,12 +432,16 @@ cdef class UnicornVcpu(Registers):
 
     cdef make_views(self):
         self.exit = Exit.__new__(Exit)
+        self.exit.core = self.core
         self.exit.c = self.c
         self.virtual = VirtualCpu.__new__(VirtualCpu)
+        self.virtual.core = self.core
         self.virtual.c = self.c
         self.tables = Tables.__new__(Tables)
+        self.tables.core = self.core
         self.tables.c = self.c
         self.shadow = Shadow.__new__(Shadow)
+        self.shadow.core = self.core
         self.shadow.c = self.c
 
     cdef open_engine(self, unsigned int translation_buffer_bytes):
@@ -449,15 +504,24 @@ cdef class UnicornVcpu(Registers):
         self.c.v.gdt_base = gdt_base
         self.c.v.gdt_limit = gdt_limit
         self.start(rip, rsp, 0x08, 0x10)
-        pv_shadow_load(self.c, cr3)
+        if self.c.guest_mode:  # at CPL 0 the guest loads segments by itself
+            (<uint64_t *>(self.c.env + ENV_GDT + 8))[0] = gdt_base
+            (<uint32_t *>(self.c.env + ENV_GDT + 16))[0] = gdt_limit
+        if self.c.nested:
+            self.c.v.cr3 = cr3
+            pv_set_cr3(self.c, cr3)
+        else:
+            pv_shadow_load(self.c, cr3)
 
     def start_monitor_tables(self, uint64_t rip, uint64_t rsp, segments):
         """The state at a paravirtual guest's first instruction. segments: (gpa, bytes, abi map flags), page-aligned.
 
         All other memory is mapped writable and not executable; page 0 is not mapped.
+
+        Raises ValueError where the monitor has too few pages for tables of all memory.
         """
-        checked(pv_tables_map(self.c, 0, 0, 0, self.c.ram_size // 4096, 3))
-        checked(pv_tables_unmap(self.c, 0, 0, 1))
+        if pv_tables_map(self.c, 0, 0, 0, self.c.ram_size // 4096, 3) < 0 or pv_tables_unmap(self.c, 0, 0, 1) < 0:
+            raise ValueError(f"monitor_pages={self.c.pool.pages} are too few to map {self.c.ram_size} bytes of memory")
         for gpa, size_bytes, flags in segments:
             checked(pv_tables_map(self.c, 0, gpa, gpa, -(-size_bytes // 4096), flags))
         self.start(rip, rsp, 0x08, 0x10)
@@ -466,7 +530,7 @@ cdef class UnicornVcpu(Registers):
     # ---- verbs of the protocol ----
 
     def load_segment(self, unsigned int segment, unsigned int selector):
-        cdef pv_fault fault = pv_load_segment(self.c, segment, selector)
+        cdef pv_fault fault = pv_load_segment(alive(self.c), segment, selector)
         if fault.vector >= 0:
             raise_fault(fault)
 
@@ -474,21 +538,21 @@ cdef class UnicornVcpu(Registers):
         """Far JMP or RET to the same privilege; with rsp and ss, far RET outward. Raises GuestFault."""
         cdef pv_fault fault
         if ss is None:
-            fault = pv_far_transfer(self.c, selector, rip)
+            fault = pv_far_transfer(alive(self.c), selector, rip)
         else:
-            fault = pv_return_to(self.c, rip, selector, rsp, ss)
+            fault = pv_return_to(alive(self.c), rip, selector, rsp, ss)
         if fault.vector >= 0:
             raise_fault(fault)
         if ss is None and rsp is not None:
             pv_register(self.c, PV_RSP)[0] = rsp
 
     def interrupt_return(self):
-        cdef pv_fault fault = pv_interrupt_return(self.c)
+        cdef pv_fault fault = pv_interrupt_return(alive(self.c))
         if fault.vector >= 0:
             raise_fault(fault)
 
     def system_return(self, int operand_bits):
-        cdef pv_fault fault = pv_system_return(self.c, operand_bits)
+        cdef pv_fault fault = pv_system_return(alive(self.c), operand_bits)
         if fault.vector >= 0:
             raise_fault(fault)
 
@@ -501,7 +565,9 @@ cdef class UnicornVcpu(Registers):
         if size_bytes > 4096:
             raise ValueError(f"{size_bytes} bytes are more than a page")
         cdef uint8_t data[4096]
-        cdef pv_fault fault = pv_linear(self.c, gva, data, size_bytes, False, pv_user(self.c))
+        cdef pv_fault fault = pv_linear(alive(self.c), gva, data, size_bytes, False, pv_user(self.c))
+        if fault.vector < 0 and write:  # what is read will be written back: both must be allowed
+            fault = pv_linear(self.c, gva, data, size_bytes, True, pv_user(self.c))
         if fault.vector >= 0:
             raise_fault(fault)
         return (<char *>data)[:size_bytes]
@@ -511,13 +577,13 @@ cdef class UnicornVcpu(Registers):
             raise ValueError(f"{data.shape[0]} bytes are more than a page")
         cdef pv_fault fault
         if data.shape[0]:
-            fault = pv_linear(self.c, gva, <void *>&data[0], data.shape[0], True, pv_user(self.c))
+            fault = pv_linear(alive(self.c), gva, <void *>&data[0], data.shape[0], True, pv_user(self.c))
             if fault.vector >= 0:
                 raise_fault(fault)
 
     def cpuid(self, uint32_t leaf, uint32_t subleaf):
         cdef uint32_t a = 0, b = 0, c = 0, d = 0
-        pv_uc.cpu_x86_cpuid(self.c.env, leaf, subleaf, &a, &b, &c, &d)
+        pv_uc.cpu_x86_cpuid(alive(self.c).env, leaf, subleaf, &a, &b, &c, &d)
         return a, b, c, d
 
     def set_task_switched(self, bint on):
@@ -689,7 +755,7 @@ cdef class UnicornVcpu(Registers):
     def code_at(self, uint64_t rip):
         """Up to 15 bytes of the guest's instructions at rip, as mapped now."""
         cdef uint8_t code[15]
-        cdef int have = pv_fetch(self.c, rip, code)
+        cdef int have = pv_fetch(self.c, rip, code)  # none once the machine is closed
         return (<char *>code)[:have]
 
     def flight_record(self):
@@ -758,14 +824,31 @@ cdef class UnicornVcpu(Registers):
         self.c.stop_asked = 1
 
     def guest_mode(self, uint64_t intercepts, unsigned int cr_reads, unsigned int cr_writes, uint32_t exceptions, uint64_t nested_root):
-        """Run the guest at its own CPL 0 under SVM intercepts (APM vol. 2, appendix B: the control area's words)."""
-        cdef int64_t page
-        if not self.c.vmcb_page:
-            page = pv_pool_take(&self.c.pool)
-            if page < 0:
-                raise MemoryError("no monitor page for the control block")
-            self.c.vmcb_page = page
-        pv_guest_mode(self.c, intercepts, cr_reads, cr_writes, exceptions, nested_root)
+        """Run the guest at its own CPL 0 under SVM intercepts (APM vol. 2, appendix B: the control area's words).
+
+        To be called before start_guest_tables. Every MSR exits where intercepts has the MSR bit. nested_root:
+        tables.root_gpa() of a space whose pages are all mapped with MAP_USER; 0 for shadow paging (mode "trap").
+        """
+        if not pv_guest_mode(self.c, intercepts, cr_reads, cr_writes, exceptions, nested_root):
+            raise MemoryError("no monitor pages for the control block")
+
+    cdef keep_registers(self):
+        """Close the engine; registers stay readable from a copy, memory does not."""
+        cdef pv_vcpu *c = self.c
+        cdef uint8_t *copy = <uint8_t *>calloc(1, PV_ENV_SIZE)
+        cdef uint64_t rflags = pv_rflags(c)
+        if copy == NULL:
+            raise MemoryError("no memory for the registers of a closed machine")
+        memcpy(copy, c.env, PV_ENV_SIZE)
+        pv_uc.close(c.uc)
+        c.uc = NULL
+        c.cpu = NULL
+        c.env = copy
+        (<uint64_t *>(c.env + ENV_EFLAGS))[0] = rflags
+        c.event_page = NULL
+        c.clock_page = NULL
+        c.ram = NULL
+        c.ram_size = 0
 
     def close(self):
         """Give everything back; the guest's memory stays with the machine. Closing twice is harmless."""
@@ -776,8 +859,7 @@ cdef class UnicornVcpu(Registers):
         if c == NULL:
             return
         if c.uc != NULL:
-            pv_uc.close(c.uc)
-            c.uc = NULL
+            self.keep_registers()
         self.view = None
         self.memory = None
         self.table = None
@@ -787,35 +869,6 @@ cdef class UnicornVcpu(Registers):
             for i in range(PV_DECODED):
                 Py_XDECREF(<PyObject *>c.decoded[i].insn)
                 c.decoded[i].insn = NULL
-
-    def __dealloc__(self):
-        cdef pv_vcpu *c = self.c
-        cdef uint32_t i
-        if c == NULL:
-            return
-        if c.uc != NULL:
-            pv_uc.close(c.uc)
-        if c.pool.base != NULL and <int64_t>c.pool.base != -1:
-            munmap(c.pool.base, c.pool.pages * <uint64_t>4096)
-        if c.entries != NULL:
-            for i in range(c.entry_count):
-                free(c.entries[i].histogram)
-        if c.decoded != NULL:
-            for i in range(PV_DECODED):
-                Py_XDECREF(<PyObject *>c.decoded[i].insn)
-        free(c.pool.next)
-        free(c.shadow.pages)
-        free(c.shadow.hash)
-        free(c.shadow.unsync_list)
-        free(c.shadow.tracked)
-        free(c.shadow.mapped_by)
-        free(c.tables.roots)
-        free(c.rows)
-        free(c.index)
-        free(c.entries)
-        free(c.decoded)
-        free(c.records)
-        free(c)
 
 
 cdef int64_t key_of(uint64_t tag) noexcept:

@@ -40,7 +40,8 @@ cdef extern from "native/vcpu.h" nogil:
     struct pv_route_s "pv_route":
         uint32_t cpu_word, env_word, no_exit_request
     pv_route_s pv_route
-    int ENV_RIP, ENV_CR, ENV_HFLAGS, ENV_EFLAGS
+    int PV_ENV_SIZE
+    int ENV_RIP, ENV_CR, ENV_GDT, ENV_HFLAGS, ENV_EFLAGS
     int HF_TS, HF_INHIBIT_IRQ
     int PV_RAX, PV_RSP, PV_FS, PV_GS
     uint64_t ENV64(void *env, int at)
@@ -87,6 +88,7 @@ cdef extern from "native/vcpu.h" nogil:
     struct pv_tables:
         uint32_t *roots
         uint32_t active
+    enum: PV_SPACES
     struct pv_trap:
         uint64_t rip
         uint32_t flags
@@ -160,6 +162,7 @@ cdef extern from "native/vcpu.h" nogil:
         int stop_status
         uint64_t events_delivered, interrupts_delivered, double_faults, escapes, slices, python_exits
         uint32_t vmcb_page
+        cbool guest_mode, nested
         void *python
         void *thread_state
         cbool gil
@@ -204,8 +207,10 @@ cdef extern from "native/vcpu.h" nogil:
     const pv_row *pv_row_for(pv_vcpu *c, uint32_t reason, int write, int64_t key)
     void pv_stop(pv_vcpu *c, int why, int status, const char *format, ...)
     void pv_guest_mode_start(pv_vcpu *c)
-    void pv_guest_mode(pv_vcpu *c, uint64_t intercepts, uint16_t cr_reads, uint16_t cr_writes, uint32_t exceptions, uint64_t nested_root)
+    enum: PV_GUEST_MODE_PAGES
+    cbool pv_guest_mode(pv_vcpu *c, uint64_t intercepts, uint16_t cr_reads, uint16_t cr_writes, uint32_t exceptions, uint64_t nested_root)
     uint64_t pv_clock_ns()
+    void pv_set_cr3(pv_vcpu *c, uint64_t gpa)
     struct pv_python_s "pv_python":
         void (*answer)(pv_vcpu *, pv_entry *) noexcept
         cbool (*decode)(pv_vcpu *, pv_decoded *, const uint8_t *, int) noexcept

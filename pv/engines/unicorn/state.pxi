@@ -4,6 +4,7 @@
 cdef class Exit:
     """The one exit of a vcpu, refilled in place: valid only while its handler runs."""
 
+    cdef Core core
     cdef pv_vcpu *c
 
     @property
@@ -50,6 +51,7 @@ cdef class Exit:
 cdef class VirtualCpu:
     """The privileged registers that the guest believes in (pv.engines.base.VirtualCpu)."""
 
+    cdef Core core
     cdef pv_vcpu *c
 
     @property
@@ -232,35 +234,42 @@ cdef class VirtualCpu:
 cdef class Tables:
     """Page tables that the monitor owns (pv.engines.base.Tables)."""
 
+    cdef Core core
     cdef pv_vcpu *c
 
     def create(self):
-        return checked(pv_tables_create(self.c))
+        return checked(pv_tables_create(alive(self.c)))
 
     def destroy(self, uint32_t root):
-        checked(pv_tables_destroy(self.c, root))
+        checked(pv_tables_destroy(alive(self.c), root))
 
     def activate(self, uint32_t root):
-        checked(pv_tables_activate(self.c, root))
+        checked(pv_tables_activate(alive(self.c), root))
 
     @property
     def active(self):
         return self.c.tables.active
 
+    def root_gpa(self, uint32_t root):
+        """Where the processor finds the tables of a space: what nested paging starts from. Raises GuestError(EINVAL)."""
+        if root >= PV_SPACES or not self.c.tables.roots[root]:
+            raise GuestError(EINVAL, f"no space {root}")
+        return pv_page_gpa(self.c.tables.roots[root])
+
     def map(self, uint32_t root, uint64_t gva, uint64_t gpa, uint64_t pages, uint32_t flags):
         if pages > PAGES_MOST:
             raise GuestError(E2BIG)
-        return checked(pv_tables_map(self.c, root, gva, gpa, pages, flags))
+        return checked(pv_tables_map(alive(self.c), root, gva, gpa, pages, flags))
 
     def unmap(self, uint32_t root, uint64_t gva, uint64_t pages):
         if pages > PAGES_MOST:
             raise GuestError(E2BIG)
-        return checked(pv_tables_unmap(self.c, root, gva, pages))
+        return checked(pv_tables_unmap(alive(self.c), root, gva, pages))
 
     def lookup(self, uint32_t root, uint64_t gva):
         """(gpa, abi map flags) of a mapped address, else None."""
         cdef pv_mapping to
-        if not pv_tables_lookup(self.c, root, gva, &to):
+        if not pv_tables_lookup(alive(self.c), root, gva, &to):
             return None
         return to.gpa, 1 | (to.flags & 2) | (to.flags & 4) | (0 if to.flags >> 63 else 8)
 
@@ -268,16 +277,17 @@ cdef class Tables:
 cdef class Shadow:
     """Shadow page tables (pv.engines.base.Shadow)."""
 
+    cdef Core core
     cdef pv_vcpu *c
 
     def load(self, uint64_t cr3):
-        pv_shadow_load(self.c, cr3)
+        pv_shadow_load(alive(self.c), cr3)
 
     def invalidate(self, uint64_t gva):
-        pv_shadow_invalidate(self.c, gva)
+        pv_shadow_invalidate(alive(self.c), gva)
 
     def flush(self):
-        pv_shadow_flush(self.c)
+        pv_shadow_flush(alive(self.c))
 
     def statistics(self):
         cdef pv_shadow *s = &self.c.shadow
@@ -435,11 +445,11 @@ cdef class Registers:
 
     @property
     def rflags(self):
-        return pv_rflags(self.c)
+        return pv_rflags(self.c) if self.c.uc != NULL else ENV64(self.c.env, ENV_EFLAGS)
 
     @rflags.setter
     def rflags(self, uint64_t value):
-        pv_set_rflags(self.c, value)
+        pv_set_rflags(alive(self.c), value)
 
     @property
     def fs_base(self):

@@ -111,7 +111,7 @@ void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, e
     for (int tries = 0; tries < 4; tries++) {
         if (vector == VEC_PF && c->event_page)
             memcpy(c->event_page + 8, &c->v.cr2, 8);
-        struct pv_fault fault = c->mode == PV_TRAP ? through_idt(c, vector, has_error, error, source)
+        struct pv_fault fault = c->mode == PV_TRAP || c->guest_mode ? through_idt(c, vector, has_error, error, source)
                                                    : through_trap_table(c, vector, has_error, error, source);
         if (fault.vector < 0) {
             c->events_delivered++;

@@ -70,6 +70,8 @@ struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t 
     r->cr3 = ENV64(c->env, ENV_CR + 24);
     r->cpl = (uint8_t)pv_cpl(c);
     memcpy(r->registers, c->env, sizeof r->registers);
+    if (c->guest_mode)
+        pv_see_registers(c);
     c->exit.reason = reason;
     c->exit.key = key;
     c->exit.insn = NULL;
@@ -152,6 +154,8 @@ static void deliver_interrupt(struct pv_vcpu *c)
 {
     pv_close_window(c);
     c->interrupt_pending = false;
+    if (c->guest_mode)
+        pv_see_registers(c);
     pv_take_gil(c);
     int vector = pv_python.acknowledge(c);
     if (vector >= 0 && c->why == PV_RUNNING)
@@ -197,6 +201,8 @@ void pv_settle(struct pv_vcpu *c)
             open_window(c);
         else
             deliver_interrupt(c);
+    } else if (c->interrupt_pending && c->guest_mode) {
+        open_window(c); /* its STI and POPF do not exit: the processor says when */
     }
     if (c->why == PV_RUNNING && c->exits >= c->max_exits)
         pv_stop(c, PV_MAX_EXITS, 0, "after %llu exits", (unsigned long long)c->exits);

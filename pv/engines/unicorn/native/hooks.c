@@ -6,7 +6,7 @@
 #include "vcpu.h"
 #include <stdlib.h>
 
-enum { SVM_BASE = 0x100, SVM_LAST = 0x600, LEAVE_BLOCK = 0xe00, KEY_IN_ECX = -2, NO_NUMBER = 0xffffffff };
+enum { SVM_BASE = 0x100, SVM_LAST = 0x600, LEAVE_BLOCK = 0xe00, KEY_IN_ECX = -2 };
 
 /* Bytes before the opcode. LOCK counts: the processor beneath runs SYSCALL, IN and their like with it. */
 static int prefixes(const uint8_t *code, int have)
@@ -72,23 +72,33 @@ static bool time_stamp(struct pv_vcpu *c, const uint8_t *code, int have)
     return true;
 }
 
-/* #GP: the instruction that the guest's kernel may not execute, decoded once for each place where it stands. */
-static bool emulated(struct pv_vcpu *c)
+/* The decoding of the instruction at RIP, made once for each place where it stands; its insn is NULL where the monitor
+ * emulates nothing there. NULL: the decoder failed. */
+struct pv_decoded *pv_decode(struct pv_vcpu *c, const uint8_t *code, int have)
 {
-    uint8_t code[15];
     uint64_t rip = ENV64(c->env, ENV_RIP);
-    bool user = pv_user(c);
-    int have = pv_fetch(c, rip, code);
-    if (!c->exit.error_code && time_stamp(c, code, have))
-        return true;
-    if (user && (c->mode != PV_TRAP || !c->exit.error_code))
-        return false; /* a privileged instruction of the guest's own user mode: its kernel hears of it */
     struct pv_decoded *slot = &c->decoded[(rip ^ rip >> 12) & (PV_DECODED - 1)];
     if (slot->rip != rip || slot->length > have || !slot->length || memcmp(slot->code, code, slot->length)) {
         pv_take_gil(c);
         if (!have || !pv_python.decode(c, slot, code, have))
-            return c->why != PV_RUNNING;
+            return NULL;
     }
+    return slot;
+}
+
+/* #GP: the instruction that the guest's kernel may not execute. */
+static bool emulated(struct pv_vcpu *c)
+{
+    uint8_t code[15];
+    bool user = pv_user(c);
+    int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code);
+    if (!c->exit.error_code && time_stamp(c, code, have))
+        return true;
+    if (user && (c->mode != PV_TRAP || !c->exit.error_code))
+        return false; /* a privileged instruction of the guest's own user mode: its kernel hears of it */
+    struct pv_decoded *slot = pv_decode(c, code, have);
+    if (!slot)
+        return c->why != PV_RUNNING;
     if (!slot->insn || (user && slot->reason != R_IRET && slot->reason != R_SEGMENT && slot->reason != R_FAR))
         return false;
     struct pv_entry *entry = pv_take(c, slot->reason, 0, slot->key == KEY_IN_ECX ? (int64_t)(uint32_t)*pv_register(c, PV_RCX) : slot->key);
@@ -148,6 +158,13 @@ static void on_interrupt(uc_engine *uc, uint32_t number, void *user)
     c->in_hook = false;
 }
 
+/* VMCALL (C1) or VMMCALL (D9), where the monitor takes them; the processor beneath knows neither. */
+bool pv_asks(struct pv_vcpu *c, const uint8_t *code, int have)
+{
+    bool taken = c->guest_mode ? ENV64(c->env, ENV_INTERCEPT) >> PV_VMMCALL_BIT & 1 : c->mode == PV_PARAVIRT;
+    return taken && have >= 3 && code[0] == 0x0f && code[1] == 0x01 && (code[2] == 0xc1 || code[2] == 0xd9);
+}
+
 static bool on_invalid(uc_engine *uc, void *user)
 {
     struct pv_vcpu *c = user;
@@ -156,10 +173,9 @@ static bool on_invalid(uc_engine *uc, void *user)
     c->in_hook = true;
     if (ring_holds(c)) {
         int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code);
-        bool call = have >= 3 && code[0] == 0x0f && code[1] == 0x01 && (code[2] == 0xc1 || code[2] == 0xd9);
-        if (call && c->mode == PV_PARAVIRT) {
+        if (pv_asks(c, code, have)) {
             uint64_t number = *pv_register(c, PV_RAX);
-            struct pv_entry *entry = pv_take(c, R_VMCALL, 0, number >> 31 ? (int64_t)NO_NUMBER : (int64_t)number);
+            struct pv_entry *entry = pv_take(c, R_VMCALL, 0, number >> 31 ? PV_NO_NUMBER : (int64_t)number);
             c->exit.length = 3;
             pv_answer(c, entry);
             ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ;

@@ -93,7 +93,7 @@ struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t 
         uint64_t address = gva + done, part = PV_PAGE - (address & (PV_PAGE - 1));
         if (part > size - done)
             part = size - done;
-        if (c->mode == PV_TRAP) {
+        if (c->mode == PV_TRAP || c->nested) {
             struct pv_fault fault = pv_guest_walk(c, address, (write ? PF_W : 0) | (user ? PF_U : 0), &mapping);
             if (fault.vector >= 0) {
                 if (fault.vector == VEC_PF)
@@ -128,6 +128,15 @@ struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t 
     return PV_NO_FAULT;
 }
 
+/* Behind nested paging the processor walks the guest's own tables; a guest-physical address is the RAM's. */
+static bool code_walk(struct pv_vcpu *c, uint64_t gva, struct pv_mapping *to)
+{
+    if (!c->nested)
+        return pv_processor_walk(c, gva, to);
+    c->v.cr3 = ENV64(c->env, ENV_CR + 24);
+    return pv_guest_walk(c, gva, PF_I, to).vector < 0;
+}
+
 /* The instruction bytes at rip, as many as can be read. The processor has just fetched them, so its tables map them. */
 int pv_fetch(struct pv_vcpu *c, uint64_t rip, uint8_t code[15])
 {
@@ -137,7 +146,7 @@ int pv_fetch(struct pv_vcpu *c, uint64_t rip, uint8_t code[15])
         int part = (int)(PV_PAGE - ((rip + (uint64_t)have) & (PV_PAGE - 1)));
         if (part > 15 - have)
             part = 15 - have;
-        if (!pv_processor_walk(c, rip + (uint64_t)have, &mapping) || !pv_gpa(c, mapping.gpa, (uint64_t)part))
+        if (!code_walk(c, rip + (uint64_t)have, &mapping) || !pv_gpa(c, mapping.gpa, (uint64_t)part))
             break;
         memcpy(code + have, c->ram + mapping.gpa, (size_t)part);
         have += part;

@@ -123,7 +123,15 @@ struct pv_fault pv_far_transfer(struct pv_vcpu *c, uint16_t selector, uint64_t r
     return PV_NO_FAULT;
 }
 
-bool pv_interrupts_on(struct pv_vcpu *c) { return c->event_page ? c->event_page[0] : c->v.interrupt_flag; }
+enum { FLAG_IF = 1 << 9, FLAG_IOPL = 3 << 12, FLAG_NT = 1 << 14, FLAG_VM = 1 << 17,
+       FLAG_KEPT = 0x240dd5 }; /* all but RF: the processor has no breakpoint that it could mask */
+
+bool pv_interrupts_on(struct pv_vcpu *c)
+{
+    if (c->guest_mode)
+        return ENV64(c->env, ENV_EFLAGS) & FLAG_IF; /* a guest at CPL 0 has the real one */
+    return c->event_page ? c->event_page[0] : c->v.interrupt_flag;
+}
 
 void pv_set_interrupts(struct pv_vcpu *c, bool on)
 {
@@ -133,21 +141,21 @@ void pv_set_interrupts(struct pv_vcpu *c, bool on)
         c->v.interrupt_flag = on;
 }
 
-enum { FLAG_IF = 1 << 9, FLAG_IOPL = 3 << 12, FLAG_NT = 1 << 14, FLAG_VM = 1 << 17, FLAG_KEPT = 0x240dd5 }; /* all but RF: the processor has no breakpoint that it could mask */
-
 uint64_t pv_rflags(struct pv_vcpu *c)
 {
     uint64_t flags = 0;
     pv_uc.reg_read(c->uc, UC_X86_REG_RFLAGS, &flags);
+    if (c->guest_mode)
+        return flags | 2;
     flags &= ~(uint64_t)(FLAG_IF | FLAG_IOPL);
     return flags | (pv_interrupts_on(c) ? FLAG_IF : 0) | (uint64_t)c->v.iopl << 12 | 2;
 }
 
-/* The processor keeps IF set and IOPL 0: what the guest sees of them is virtual. */
+/* The processor keeps IF set and IOPL 0: what the guest sees of them is virtual, but in guest mode. */
 void pv_set_rflags(struct pv_vcpu *c, uint64_t rflags)
 {
     pv_set_interrupts(c, rflags & FLAG_IF);
     c->v.iopl = rflags >> 12 & 3;
-    uint64_t real = (rflags & (FLAG_KEPT | FLAG_NT)) | FLAG_IF | 2;
+    uint64_t real = (rflags & (FLAG_KEPT | FLAG_NT)) | (c->guest_mode ? rflags & (FLAG_IF | FLAG_IOPL) : FLAG_IF) | 2;
     pv_uc.reg_write(c->uc, UC_X86_REG_RFLAGS, &real);
 }

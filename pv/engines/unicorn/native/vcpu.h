@@ -104,8 +104,8 @@ struct pv_vcpu {
     char detail[256];
     uint64_t exits, exits_at_slice, max_exits;
     uint64_t now_ns, deadline_ns, exit_cost_ns;
-    bool interrupt_pending, in_hook, in_block, timing, flush_translations, dead, waiting, window_open, guest_mode;
-    uint32_t vmcb_page;
+    bool interrupt_pending, in_hook, in_block, timing, flush_translations, dead, waiting, window_open, guest_mode, nested;
+    uint32_t vmcb_page; /* of guest mode: the control block; the two pages behind it say which MSRs exit: all. 0: none yet */
     uint64_t escape_rip;
     bool escaped;
     /* what an in-block hook could not do there, done once the block is left */
@@ -190,14 +190,20 @@ static inline uint64_t pv_tag(uint32_t reason, int write, int64_t key) { return 
 enum { R_EXCEPTION = 0, R_CPUID = 10, R_HLT = 12, R_INVLPG = 14, R_RDTSC = 16, R_VMCALL = 18, R_CR = 28, R_DR = 29, R_IO = 30,
        R_MSR_READ = 31, R_MSR_WRITE = 32, R_EPT_VIOLATION = 48, R_RDTSCP = 51, R_FLAG = 0x100, R_IRET = 0x101, R_SEGMENT = 0x102,
        R_FAR = 0x103, R_SYSCALL = 0x104, R_SOFTWARE = 0x107 }; /* pv.exits.Reason */
+#define PV_NO_NUMBER 0xffffffffll /* the key of every hypercall number that has bits above 30 */
 void pv_take_gil(struct pv_vcpu *c);
 struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t key);
 void pv_answer(struct pv_vcpu *c, struct pv_entry *entry);
 void pv_close_window(struct pv_vcpu *c);
 int pv_length_here(struct pv_vcpu *c, bool *string);
 void pv_guest_mode_start(struct pv_vcpu *c);
+void pv_see_registers(struct pv_vcpu *c);
+enum { PV_VMMCALL_BIT = 0x81 - 0x60 }; /* in the control area's third word of intercepts and on */
+bool pv_asks(struct pv_vcpu *c, const uint8_t *code, int have);
+struct pv_decoded *pv_decode(struct pv_vcpu *c, const uint8_t *code, int have);
 void pv_svm_exit(struct pv_vcpu *c, uint32_t code);
-void pv_guest_mode(struct pv_vcpu *c, uint64_t intercepts, uint16_t cr_reads, uint16_t cr_writes, uint32_t exceptions, uint64_t nested_root);
+enum { PV_GUEST_MODE_PAGES = 3 };
+bool pv_guest_mode(struct pv_vcpu *c, uint64_t intercepts, uint16_t cr_reads, uint16_t cr_writes, uint32_t exceptions, uint64_t nested_root);
 const struct pv_row *pv_row_for(struct pv_vcpu *c, uint32_t reason, int write, int64_t key);
 void pv_histogram_add(struct pv_histogram *h, uint64_t ns);
 enum { PV_NATIVE_NONE, PV_NATIVE_REFLECT, PV_NATIVE_SHADOW_FAULT, PV_NATIVE_SYSCALL };

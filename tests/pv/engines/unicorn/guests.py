@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from keystone import KS_ARCH_X86, KS_MODE_64, Ks
 
@@ -92,7 +92,9 @@ class Frame(NamedTuple):
     ss: int
 
 
-def gate(rip: int, *, selector: int = KERNEL_CS, kind: int = 14, dpl: int = 0, ist: int = 0, present: bool = True) -> bytes:
+def gate(
+    rip: int, *, selector: int = KERNEL_CS, kind: int = 14, dpl: int = 0, ist: int = 0, present: bool = True
+) -> bytes:
     """A gate of 16 bytes; kind 14 is an interrupt gate, 15 a trap gate."""
     low = rip & 0xFFFF | selector << 16 | ist << 32 | kind << 40 | dpl << 45 | present << 47
     return struct.pack("<QQ", low | (rip >> 16 & 0xFFFF) << 48, rip >> 32)
@@ -130,7 +132,9 @@ class Guest:
     def answer(self, *rows: Row) -> None:
         """Bind the machine's table again with these rows in place of those of the same reason and shape."""
         claimed = {(row.reason, row.shape) for row in rows}
-        self.vcpu.bind(DispatchTable([*(row for row in self.machine.table if (row.reason, row.shape) not in claimed), *rows]))
+        self.vcpu.bind(
+            DispatchTable([*(row for row in self.machine.table if (row.reason, row.shape) not in claimed), *rows])
+        )
 
     def word(self, gpa: int, size: int = 8) -> int:
         return self.memory.read_uint(gpa, size)
@@ -141,7 +145,7 @@ class Guest:
         words = struct.unpack("<6Q", self.memory.read(at, 48))
         return Frame(words[0], *words[1:]) if error else Frame(None, *words[:5])
 
-    def __enter__(self) -> Guest:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -182,7 +186,7 @@ class TrapGuest(Guest):
 
     def page_entry(self, gva: int) -> int:
         """gpa of the 4 KiB page's entry in the loader's tables."""
-        table = self.vcpu.virtual.cr3
+        table: int = self.vcpu.virtual.cr3
         for level in (3, 2, 1):
             entry = self.word(table + (gva >> 12 + 9 * level & 511) * 8)
             assert entry & 0x81 == 1, "mapped by no 4 KiB page"
@@ -226,7 +230,7 @@ def to_user(rip: int = USER, flags: int = ALWAYS | IF, cs: int = USER_CS, ss: in
 
 
 IRETQ: Final = "iretq;"
-PV_RETURN: Final = "mov eax, 0x1044; vmcall;"
+PV_RETURN: Final = "push rax; mov eax, 0x1044; vmcall;"  # RAX, then the frame, are what it pops
 
 
 class Ports:
