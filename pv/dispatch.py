@@ -58,52 +58,60 @@ class DispatchTable:
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         self._rows: list[Row] = []
-        self._single: dict[tuple[int, int], list[Row]] = {}  # rows of one key: nearly all of a table
-        self._ranges: dict[int, list[Row]] = {}
+        # Keyed by plain integers: a machine is made of some 150 rows, and hashing an enum member runs Python.
+        self._single: dict[int, list[Row]] = {}  # rows of one key, nearly all of a table: reason << 64 | key
+        self._ranges: dict[int, list[Row]] = {}  # by reason
         self.version = 0
         for row in rows:
             self.add(row)
 
     def add(self, row: Row) -> None:
         """Register `row`. Raises Collision, naming both owners, where keys overlap."""
-        for other in self._neighbours(row):
-            if overlaps(row, other):
-                raise Collision(
-                    f"{row.reason.name} {key_range(row)} is claimed by {other.owner} "
-                    f"({other.name or 'unnamed'}) and by {row.owner} ({row.name or 'unnamed'})"
-                )
-        if row.first == row.last:
-            self._single.setdefault((row.reason, row.first), []).append(row)
+        reason, first = row.reason + 0, row.first
+        single = first == row.last
+        neighbours = self._ranges.get(reason)
+        if neighbours:
+            refuse_overlap(row, neighbours)
+        if single:
+            rows = self._single.setdefault(reason << 64 | first + 1, [])
+            if rows:
+                refuse_overlap(row, rows)
         else:
-            self._ranges.setdefault(row.reason, []).append(row)
+            refuse_overlap(row, (other for other in self._rows if other.reason == reason and other.first == other.last))
+            rows = self._ranges.setdefault(reason, [])
+        rows.append(row)
         self._rows.append(row)
         self.version += 1
 
-    def _neighbours(self, row: Row) -> Iterator[Row]:
-        yield from self._ranges.get(row.reason, ())
-        if row.first == row.last:
-            yield from self._single.get((row.reason, row.first), ())
-        else:
-            yield from (other for other in self._rows if other.reason == row.reason and other.first == other.last)
-
     def find(self, reason: Reason, key: int, shape: Shape | None = None) -> Row | None:
         """The row that answers (reason, key), the reason's ANY_KEY row failing that, else None."""
-        for rows in (self._single.get((reason, key), ()), self._ranges.get(reason, ())):
+        number = reason + 0
+        for rows in (self._single.get(number << 64 | key + 1, ()), self._ranges.get(number, ())):
             for row in rows:
                 if row.first <= key <= row.last and shape in (None, row.shape):
                     return row
-        defaults = self._single.get((reason, ANY_KEY), ())
+        defaults = self._single.get(number << 64 | ANY_KEY + 1, ())
         return next((row for row in defaults if shape in (None, row.shape)), None)
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows)
 
 
+def refuse_overlap(row: Row, others: Iterable[Row]) -> None:
+    """Raises Collision where `row` and one of `others`, all of its reason, claim a common key."""
+    for other in others:
+        if overlaps(row, other):
+            raise Collision(
+                f"{row.reason.name} {key_range(row)} is claimed by {other.owner} "
+                f"({other.name or 'unnamed'}) and by {row.owner} ({row.name or 'unnamed'})"
+            )
+
+
 def overlaps(one: Row, other: Row) -> bool:
     """Whether two rows of one reason claim a common key in a common direction."""
-    if {one.shape, other.shape} == {Shape.READ, Shape.WRITE}:
+    if one.first > other.last or other.first > one.last:
         return False
-    return one.first <= other.last and other.first <= one.last
+    return {one.shape, other.shape} != {Shape.READ, Shape.WRITE}
 
 
 def key_range(row: Row) -> str:

@@ -107,7 +107,7 @@ static bool contributory(int vector) { return vector == VEC_DE || (vector >= VEC
  * (SDM vol. 3, table 6-5). */
 void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, enum pv_source source)
 {
-    int first = source == PV_EXCEPTION ? vector : -1;
+    int first = source == PV_EXCEPTION ? vector : -1, wanted = vector;
     for (int tries = 0; tries < 4; tries++) {
         if (vector == VEC_PF && c->event_page)
             memcpy(c->event_page + 8, &c->v.cr2, 8);
@@ -135,8 +135,7 @@ void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, e
         error = fault.error;
         source = PV_EXCEPTION;
     }
-    pv_stop(c, PV_SHUTDOWN, 0, "triple fault: the guest has no way to take vector %d at RIP %#llx", vector,
-            (unsigned long long)ENV64(c->env, ENV_RIP));
+    pv_stop(c, PV_SHUTDOWN, 0, "vector %d could not be delivered, nor what followed: %d faulted last", wanted, vector);
 }
 
 /* Enter the level that a return names: IRET, and far RET outward (SDM vol. 2, IRET). */
