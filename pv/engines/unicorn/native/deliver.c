@@ -135,7 +135,7 @@ void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, e
         error = fault.error;
         source = PV_EXCEPTION;
     }
-    pv_stop(c, PV_SHUTDOWN, 0, "vector %d could not be delivered, nor what followed: %d faulted last", wanted, vector);
+    pv_stop(c, PV_SHUTDOWN, 0, "vector %d could not be delivered, nor the faults that followed", wanted);
 }
 
 /* Enter the level that a return names: IRET, and far RET outward (SDM vol. 2, IRET). */
