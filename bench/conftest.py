@@ -1,10 +1,11 @@
-"""Closes `pytest bench` with the headline table."""
+"""Closes `pytest bench` with its two tables: the headline, and how cost grows."""
 
 from __future__ import annotations
 
 import pytest
 from rich.console import Console
 
+from bench.growth import GROWN, growth_table
 from bench.headline import headline
 from bench.measure import MEASURED
 
@@ -14,3 +15,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if MEASURED:
         terminalreporter.ensure_newline()
         Console(width=100).print(headline(MEASURED))
+    if GROWN:
+        terminalreporter.ensure_newline()
+        Console(width=100).print(growth_table(GROWN))

@@ -78,7 +78,7 @@ def measure_reference(benchmark: Any, reference: Reference) -> None:
     """Time the same exit on Unicorn's binding."""
     run, turns = reference.make().run, reference.iterations
     benchmark.pedantic(run, args=(turns,), rounds=ROUNDS, iterations=1, warmup_rounds=WARMUP_ROUNDS)
-    note(benchmark, REFERENCE, turns, turns * reference.exits)
+    note(benchmark, REFERENCE, turns * reference.operations, turns * reference.exits)
 
 
 def note(benchmark: Any, technique: str, operations: int, exits: int) -> None:

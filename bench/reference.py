@@ -2,32 +2,20 @@
 
 Nothing of pvkit is used here. Each row is a loop of one instruction and the hook that a user of the binding
 writes to answer it: it reads what a monitor must read (arguments, RIP) and writes what it must write (result, RIP).
-The loops stand in long mode on 4 KiB pages, code in executable ones and data in ones that are not: the engine
-stores to no-execute pages many times faster, and a fair reference has what its twins have.
 """
 
 from __future__ import annotations
 
-import ctypes
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import keystone
 import unicorn
 from unicorn import x86_const as x86
 
-CODE: Final = 0x10000
-DATA: Final = 0x20000
-TABLES: Final = 0x30000
-SPAN: Final = 0x10000  # bytes of each
-PAGE: Final = 0x1000
-PRESENT, WRITABLE, NO_EXECUTE = 1, 2, 1 << 63
-CR0: Final = 0x80050033  # PG AM WP NE ET MP PE
-CR4: Final = 0x620  # OSXMMEXCPT OSFXSR PAE
-EFER: Final = (0xC0000080, 0xD00)  # index, and NXE LMA LME
-TRANSLATION_BUFFER_BYTES: Final = 1 << 20
+from bench.binding import DATA, TABLES, BindingGuest
+
 ARGUMENTS: Final = (
     x86.UC_X86_REG_RDI,
     x86.UC_X86_REG_RSI,
@@ -37,95 +25,11 @@ ARGUMENTS: Final = (
     x86.UC_X86_REG_R9,
 )
 ARGUMENT_SETUP: Final = "mov rdi, 1; mov rsi, 2; mov rdx, 3; mov r10, 4; mov r8, 5; mov r9, 6"
-
-# Offsets in the binding's saved context, for Unicorn 2.1.x on x86-64: the CPU state starts 40 bytes in.
-STATE: Final = 40
-HFLAGS: Final = STATE + 0xB0  # bits 1-0 are the CPL
-SEGMENTS: Final = STATE + 0xB8  # ES CS SS DS FS GS, 24 bytes each: selector, base at +8, limit at +16, flags at +20
-OLD_EXCEPTION: Final = STATE + 0x1578  # -1 once a fault has been dealt with
-CODE_FLAGS: Final = 0x00AF9B00  # a 64-bit code segment, DPL 0
-DATA_FLAGS: Final = 0x00CF9300
-DPL_SHIFT: Final = 13
-
-
-class BindingGuest:
-    """A guest on the plain binding: each run executes `body` a number of times, counted in RBP, at `cpl`."""
-
-    def __init__(self, body: str, *, setup: str = "", cpl: int = 0) -> None:
-        self.uc: Any = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
-        self.uc.ctl_set_tcg_buffer_size(TRANSLATION_BUFFER_BYTES)
-        self.uc.mem_map(CODE, SPAN, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
-        self.uc.mem_map(DATA, SPAN, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
-        self.uc.mem_map(TABLES, SPAN, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
-        self.turn_paging_on()
-        # at CPL 0 HLT ends a run by itself; above, INT 0x80 reaches the hook, which stops
-        end = "hlt" if cpl == 0 else "int 0x80"
-        self.uc.mem_write(CODE, assemble(f"{setup}; again: {body}; dec rbp; jnz again; {end}"))
-        self.cpl = cpl
-        self.exits = 0
-        self.context: Any = self.uc.context_save()
-
-    def turn_paging_on(self) -> None:
-        """Map code and data where they are: four levels of tables of one page each."""
-        tables = {TABLES + level * PAGE: [TABLES + (level + 1) * PAGE | PRESENT | WRITABLE] for level in range(3)}
-        leaves = [0] * (TABLES // PAGE)
-        for page in range(SPAN // PAGE):
-            leaves[CODE // PAGE + page] = CODE + page * PAGE | PRESENT
-            leaves[DATA // PAGE + page] = DATA + page * PAGE | PRESENT | WRITABLE | NO_EXECUTE
-        for address, entries in (tables | {TABLES + 3 * PAGE: leaves}).items():
-            self.uc.mem_write(address, struct.pack(f"<{len(entries)}Q", *entries))
-        self.uc.reg_write(x86.UC_X86_REG_CR3, TABLES)
-        self.uc.reg_write(x86.UC_X86_REG_CR4, CR4)
-        self.uc.reg_write(x86.UC_X86_REG_MSR, EFER)
-        self.uc.reg_write(x86.UC_X86_REG_CR0, CR0)
-
-    def run(self, iterations: int) -> None:
-        """Run the loop `iterations` times."""
-        self.uc.reg_write(x86.UC_X86_REG_RBP, iterations)
-        self.uc.reg_write(x86.UC_X86_REG_RSP, DATA + SPAN)
-        if self.cpl:
-            self.enter(self.cpl)
-        self.uc.emu_start(CODE, 0)
-
-    def enter(self, cpl: int) -> None:
-        """Lower the privilege. The binding has no call for it, so the saved context is changed."""
-        self.uc.context_update(self.context)
-        self.poke(HFLAGS, self.peek(HFLAGS) & ~3 | cpl)
-        for segment in range(6):
-            flags = CODE_FLAGS if segment == 1 else DATA_FLAGS
-            selector = 0x18 if segment == 1 else 0x20
-            self.poke(SEGMENTS + 24 * segment, selector | cpl)
-            self.poke(SEGMENTS + 24 * segment + 16, 0xFFFFFFFF)
-            self.poke(SEGMENTS + 24 * segment + 20, flags | cpl << DPL_SHIFT)
-        self.uc.context_restore(self.context)
-
-    def forget_fault(self) -> None:
-        """Tell the engine that a fault is over, or the next one becomes a double fault."""
-        self.uc.context_update(self.context)
-        self.poke(OLD_EXCEPTION, 0xFFFFFFFF)
-        self.uc.context_restore(self.context)
-
-    def word(self, offset: int) -> ctypes.c_uint32:
-        """The 32-bit word at `offset` of the saved context, in place."""
-        return ctypes.c_uint32.from_address(self.context.context.value + offset)
-
-    def peek(self, offset: int) -> int:
-        return self.word(offset).value
-
-    def poke(self, offset: int, value: int) -> None:
-        self.word(offset).value = value
-
-    def skip(self, length: int) -> None:
-        """Count the exit and move RIP past its instruction."""
-        self.exits += 1
-        rip = self.uc.reg_read(x86.UC_X86_REG_RIP)
-        self.uc.reg_write(x86.UC_X86_REG_RIP, rip + length)
-
-
-def assemble(text: str) -> bytes:
-    """Machine code of `text`, linked at CODE."""
-    encoding, _ = keystone.Ks(keystone.KS_ARCH_X86, keystone.KS_MODE_64).asm(text, CODE)
-    return bytes(encoding)
+BATCH: Final = 64
+ENTRY: Final = struct.Struct("<8Q")  # number, six arguments, result
+RESULT_OFFSET: Final = 56
+GENERAL_PROTECTION, PAGE_FAULT = 13, 14
+UNMAPPED: Final = 0x4000_0000
 
 
 def vmcall() -> BindingGuest:
@@ -136,6 +40,42 @@ def vmcall() -> BindingGuest:
     def undefined(uc: Any, _data: Any) -> bool:
         handler = table[uc.reg_read(x86.UC_X86_REG_RAX)]
         uc.reg_write(x86.UC_X86_REG_RAX, handler(*[uc.reg_read(register) for register in ARGUMENTS]))
+        guest.skip(3)
+        return True
+
+    guest.uc.hook_add(unicorn.UC_HOOK_INSN_INVALID, undefined)
+    return guest
+
+
+def vmcall_with_buffer() -> BindingGuest:
+    """A hypercall with a buffer of 64 bytes: number, address and length read, the buffer copied, result written."""
+    guest = BindingGuest("mov rax, 0x8002; vmcall", setup=f"mov rdi, {DATA}; mov rsi, 64")
+    table = {0x8002: len}
+
+    def undefined(uc: Any, _data: Any) -> bool:
+        handler = table[uc.reg_read(x86.UC_X86_REG_RAX)]
+        data = bytes(uc.mem_read(uc.reg_read(x86.UC_X86_REG_RDI), uc.reg_read(x86.UC_X86_REG_RSI)))
+        uc.reg_write(x86.UC_X86_REG_RAX, handler(data))
+        guest.skip(3)
+        return True
+
+    guest.uc.hook_add(unicorn.UC_HOOK_INSN_INVALID, undefined)
+    return guest
+
+
+def multicall() -> BindingGuest:
+    """A hypercall that is BATCH of them: every entry copied in at once, its handler called, its result written."""
+    guest = BindingGuest("mov rax, 0x8003; vmcall", setup=f"mov rdi, {DATA}; mov rsi, {BATCH}")
+    guest.uc.mem_write(DATA, ENTRY.pack(0x8001, 1, 2, 3, 4, 5, 6, 0) * BATCH)
+    table = {0x8001: add_six}
+
+    def undefined(uc: Any, _data: Any) -> bool:
+        at, count = uc.reg_read(x86.UC_X86_REG_RDI), uc.reg_read(x86.UC_X86_REG_RSI)
+        entries = ENTRY.iter_unpack(bytes(uc.mem_read(at, count * ENTRY.size)))
+        for index, (number, *arguments, _) in enumerate(entries):
+            result = table[number](*arguments)
+            uc.mem_write(at + index * ENTRY.size + RESULT_OFFSET, result.to_bytes(8, "little"))
+        uc.reg_write(x86.UC_X86_REG_RAX, count)
         guest.skip(3)
         return True
 
@@ -205,12 +145,14 @@ def system_call() -> BindingGuest:
     return guest
 
 
-def trapped(body: str, length: int, emulate: Callable[[Any], None], *, setup: str = "") -> BindingGuest:
-    """A privileged instruction of `length` bytes at CPL 1, answered where its #GP reaches the hook."""
+def trapped(
+    body: str, length: int, emulate: Callable[[Any], None], *, setup: str = "", vector: int = GENERAL_PROTECTION
+) -> BindingGuest:
+    """An instruction of `length` bytes that raises `vector` at CPL 1, answered where that reaches the hook."""
     guest = BindingGuest(body, setup=setup, cpl=1)
 
-    def interrupt(uc: Any, vector: int, _data: Any) -> None:
-        if vector != 13:
+    def interrupt(uc: Any, raised: int, _data: Any) -> None:
+        if raised != vector:
             uc.emu_stop()
             return
         emulate(uc)
@@ -225,6 +167,50 @@ def clear_interrupts() -> BindingGuest:
     """CLI at CPL 1: an interrupt flag in Python is cleared."""
     virtual = {"interrupt_flag": True}
     return trapped("cli", 1, lambda _uc: virtual.update(interrupt_flag=False))
+
+
+def clear_and_set_interrupts() -> BindingGuest:
+    """CLI and STI at CPL 1: the opcode read to tell them apart, an interrupt flag in Python changed."""
+    virtual = {"interrupt_flag": True}
+    opcodes = {0xFA: False, 0xFB: True}
+
+    def change(uc: Any) -> None:
+        virtual["interrupt_flag"] = opcodes[uc.mem_read(uc.reg_read(x86.UC_X86_REG_RIP), 1)[0]]
+
+    return trapped("cli; sti", 1, change)
+
+
+def read_msr() -> BindingGuest:
+    """RDMSR at CPL 1: the index read, two registers written."""
+    values = {0xC0000080: 0xD01}
+
+    def read(uc: Any) -> None:
+        value = values[uc.reg_read(x86.UC_X86_REG_ECX)]
+        uc.reg_write(x86.UC_X86_REG_RAX, value & 0xFFFFFFFF)
+        uc.reg_write(x86.UC_X86_REG_RDX, value >> 32)
+
+    return trapped("rdmsr", 2, read, setup="mov rcx, 0xc0000080")
+
+
+def invalidate_page() -> BindingGuest:
+    """INVLPG at CPL 1: the address read, CR3 written (the binding has no other way to drop a translation)."""
+
+    def drop(uc: Any) -> None:
+        uc.reg_read(x86.UC_X86_REG_RBX)
+        uc.reg_write(x86.UC_X86_REG_CR3, TABLES)
+
+    return trapped("invlpg [rbx]", 3, drop, setup=f"mov rbx, {DATA}")
+
+
+def page_fault() -> BindingGuest:
+    """A page fault, its address read; the hook itself steps over it, where a guest's handler takes a second exit."""
+    return trapped(
+        "mov al, byte ptr [rbx]",
+        2,
+        lambda uc: uc.reg_read(x86.UC_X86_REG_CR2),
+        setup=f"mov rbx, {UNMAPPED}",
+        vector=PAGE_FAULT,
+    )
 
 
 def write_cr3() -> BindingGuest:
@@ -249,21 +235,31 @@ COMPUTE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One row: `twin` is the kind of the pvkit rows it stands beside, iterations those of one round, exits of one."""
+    """One row: `twin` is the kind of the pvkit rows it stands beside, iterations those of one round.
+
+    exits and operations are those of one iteration; a time is divided by operations.
+    """
 
     twin: str
     make: Callable[[], BindingGuest]
     iterations: int
     exits: int = 1
+    operations: int = 1
 
 
 REFERENCES: Final = (
     Reference("hypercall", vmcall, 10_000),
+    Reference("hypercall with 64 bytes", vmcall_with_buffer, 10_000),
+    Reference("multicall of 64", multicall, 500, operations=BATCH),
     Reference("port out", port_out, 50_000),
     Reference("port in", port_in, 50_000),
     Reference("cpuid", cpuid, 10_000),
+    Reference("rdmsr", read_msr, 10_000),
     Reference("workload syscall", system_call, 10_000),
     Reference("cli", clear_interrupts, 10_000),
+    Reference("cli sti", clear_and_set_interrupts, 10_000, exits=2),
+    Reference("invlpg", invalidate_page, 10_000),
+    Reference("page fault", page_fault, 10_000),
     Reference("mov cr3", write_cr3, 10_000),
     Reference("compute", compute, 5_000_000, exits=0),
 )

@@ -24,10 +24,10 @@ def test_exit(benchmark: Any, row: ExitRow) -> None:
 @pytest.mark.parametrize(
     "reference",
     [
-        pytest.param(row, id=row.twin.replace(" ", "-"), marks=per_operation(row.twin, row.iterations))
+        pytest.param(row, id=row.twin.replace(" ", "-"), marks=per_operation(row.twin, row.iterations * row.operations))
         for row in REFERENCES
     ],
 )
 def test_binding(benchmark: Any, reference: Reference) -> None:
     measure_reference(benchmark, reference)
-    assert benchmark.extra_info["operations"] == reference.iterations
+    assert benchmark.extra_info["operations"] == reference.iterations * reference.operations

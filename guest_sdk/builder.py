@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from guest_sdk import abi, cache, elf
-from guest_sdk.calls import PAGE_LABEL, Calls
+from guest_sdk.calls import PAGE_LABEL, Calls, NamedCall, as_call
 from guest_sdk.constants import constants
 from guest_sdk.errors import AssemblyError
 from guest_sdk.expressions import NAME, parse
@@ -31,18 +31,18 @@ class Guest:
     """A guest being written. Every method raises AssemblyError for what cannot be built.
 
     name: for messages. paravirt: carries the ABI note and may make hypercalls. base: gpa of the text, on a page.
-    calls: the hypercalls known by name, the built-in ones unless a plugin's are to be added.
+    calls: hypercalls known by name beside the built-in ones: abi.Call rows, or a plugin's `calls`.
     """
 
     def __init__(
-        self, name: str, *, paravirt: bool, base: int = abi.LOAD_FIRST, calls: Iterable[abi.Call] = abi.CALLS
+        self, name: str, *, paravirt: bool, base: int = abi.LOAD_FIRST, calls: Iterable[NamedCall] = ()
     ) -> None:
         if base % PAGE or base < abi.LOAD_FIRST:
             raise AssemblyError(f"base {base:#x} is not a page at or above {abi.LOAD_FIRST:#x}")
         self.name, self.paravirt, self.base = name, paravirt, base
-        calls = tuple(calls)
-        self.call = Calls(self.asm, calls, paravirt=paravirt)
-        self._constants = constants(calls)
+        table = {call.name: call for call in (*abi.CALLS, *map(as_call, calls))}.values()
+        self.call = Calls(self.asm, table, paravirt=paravirt)
+        self._constants = constants(table)
         self._names = dict.fromkeys(self._constants, "a constant of the ABI")
         self._source: list[str] = []
         self._items: list[Item] = []
@@ -117,7 +117,7 @@ class Guest:
         try:
             return link(items, sections, self._constants, self.base)
         except AssemblyError as error:
-            raise AssemblyError(f"guest {self.name}: {error.reason}", error.line) from error
+            raise AssemblyError(f"guest {self.name}: {error.reason}", error.line) from None
 
     def listing(self) -> str:
         """Address, bytes, what they decode to, and the source of every instruction."""

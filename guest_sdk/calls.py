@@ -11,7 +11,7 @@ change; beside RAX and the argument registers nothing else does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from guest_sdk import abi
 from guest_sdk.errors import AssemblyError
@@ -22,6 +22,24 @@ Argument = int | str
 PAGE_LABEL: Final = "hypercall_page"
 WORKING: Final = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16)))
 LOW_HALF: Final = {name: f"{name}d" if name[1].isdigit() else f"e{name[1:]}" for name in WORKING}
+
+
+class NamedCall(Protocol):
+    """What is needed of a hypercall to make it: abi.Call has it, and so has what @hypercall makes."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def arguments(self) -> tuple[tuple[str, int], ...]: ...
+    @property
+    def result(self) -> str: ...
+
+
+def as_call(call: NamedCall) -> abi.Call:
+    """The row of the ABI's table that `call` would be."""
+    return call if isinstance(call, abi.Call) else abi.Call(call.number, call.name, call.arguments, call.result)
 
 
 def load_registers(wanted: Sequence[tuple[str, Argument]]) -> list[str]:
@@ -96,7 +114,9 @@ class Calls:
         try:
             return self._table[name]
         except KeyError:
-            raise AttributeError(f"no hypercall {name!r} in this guest's table") from None
+            raise AttributeError(
+                f"no hypercall {name!r} in this guest's table; use call.raw(number, ...), or give the guest calls="
+            ) from None
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._table]

@@ -15,7 +15,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "abi.md"
 INTRODUCTION = f"""# The hypercall ABI, version {abi.VERSION}
 
 Generated from [guest_sdk/abi.py](../guest_sdk/abi.py) by `python -m guest_sdk.reference`. The live registry, plugins
-included, is what `pvkit hypercalls list` prints.
+included, is what `pvkit hypercalls list` prints, and `pvkit hypercalls show NAME` says more of one call.
 
 - **Trap**: call the hypercall page, or execute VMCALL (VMMCALL does as well) where feature bit
   {abi.FEATURES["inline_vmcall"]} is set. The guest gives the page: it writes `gpa | 1` to MSR
@@ -29,10 +29,34 @@ included, is what `pvkit hypercalls list` prints.
 - **From CPL 3** a call gets -EPERM unless its row says otherwise.
 """
 
+FRAMES = """## Frames
+
+A trap (`set_trap_table`), a system call (`set_syscall_entry`) and an upcall (`event_page`) enter the guest's kernel as
+a processor in 64-bit mode would. From CPL 3 the kernel starts on the stack of `set_kernel_stack`, else it stays on its
+own, in both cases aligned down to 16. From RSP up lie
+
+- the error code, of the exceptions that have one (#DF, #TS, #NP, #SS, #GP, #PF, #AC), and of nothing else
+- RIP, CS, RFLAGS, RSP, SS of what was interrupted; RFLAGS.IF is the event page's `enabled`
+
+Registers keep their values, but after SYSCALL, RCX is the next RIP and R11 RFLAGS. A page fault's address is in the
+event page's `cr2`; a guest without an event page cannot know it.
+
+`return_from_event` goes back. Its number is in RAX, so the guest's RAX lies on top of the frame: `push rax` first, or
+`xchg [rsp], rax` where the error code lies. The hypercall page is jumped to, not called. A kernel enters CPL 3 for the
+first time by pushing SS (`USER_SS`), RSP, RFLAGS (0x202), CS (`USER_CS`), RIP and RAX, and the same call.
+
+- **Flags of a trap_entry**: bits 1-0 are the highest CPL that may raise the vector by INT n; bit 2 clears `enabled` on
+  entry. System calls and upcalls always do; a return sets it from RFLAGS.IF.
+- **Events**: `event_send` sets the port's bit in `pending`; unless its `mask` bit is set, `upcall_pending` is set too,
+  and the upcall follows where `enabled` is. It clears the `pending` bits that it serves. A guest that sets `enabled`
+  and then finds `upcall_pending` set calls `event_deliver`.
+- **Address spaces**: 0 is the boot space. Addresses below 512 GiB are common to all, those above are a space's own.
+"""
+
 
 def page() -> str:
     """The whole page, as Markdown."""
-    parts = [INTRODUCTION, detection(), calls(), structures(), constants()]
+    parts = [INTRODUCTION, detection(), calls(), FRAMES, structures(), constants()]
     return "\n".join(parts)
 
 

@@ -152,6 +152,8 @@ def _parse_line(line: str, scope: str) -> Iterator[Item]:
             raise AssemblyError(f"{words[0]} needs {'one value' if words[0] == '.align' else 'values'}")
         yield Directive(line.strip(), DIRECTIVES[words[0].lower()], values)
         return
+    if words[0].startswith("."):
+        raise AssemblyError(f"unknown directive {words[0]!r}; there are {', '.join(DIRECTIVES)}")
     prefixes = []
     while words[0].lower() in PREFIXES:
         prefixes.append(PREFIXES[words[0].lower()])

@@ -15,6 +15,8 @@ from hypercalls.call import Hypercall
 from hypercalls.plugin import Plugin
 from pv.dispatch import Collision
 
+MEND = "uninstall one, or give it another"
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -26,6 +28,11 @@ class Listed:
     def prototype(self) -> str:
         """The call as a line: name(argument: u64, ...)."""
         return f"{self.call.name}({', '.join(f'{name}: u{bits}' for name, bits in self.call.arguments)})"
+
+    def outline(self) -> str:
+        """The call as a short line: the width of an argument stands there only where it is not 64 bits."""
+        arguments = (name if bits == 64 else f"{name}: u{bits}" for name, bits in self.call.arguments)
+        return f"{self.call.name}({', '.join(arguments)})"
 
     def text(self) -> str:
         """All that is known of the call, in a few lines."""
@@ -61,7 +68,7 @@ class Registry:
         if isinstance(source, Hypercall):
             self._add(Listed(source, source.owner))
             return
-        for call in source.calls:
+        for call in getattr(source, "calls", ()):  # a plugin of a class of its own may bring rows alone
             self._add(Listed(call, source.name))
 
     def _add(self, listed: Listed) -> None:
@@ -69,12 +76,12 @@ class Registry:
         if other := self.by_number.get(call.number):
             raise Collision(
                 f"hypercall number {call.number:#x} is claimed by {other.owner} ({other.call.name}) "
-                f"and by {listed.owner} ({call.name})"
+                f"and by {listed.owner} ({call.name}); {MEND}"
             )
         if other := self.by_name.get(call.name):
             raise Collision(
                 f"hypercall name {call.name!r} is claimed by {other.owner} ({other.call.number:#x}) "
-                f"and by {listed.owner} ({call.number:#x})"
+                f"and by {listed.owner} ({call.number:#x}); {MEND}"
             )
         self.by_number[call.number] = self.by_name[call.name] = listed
 

@@ -6,7 +6,7 @@ Whoever brings rows is a party, named in every message: two that claim one numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pv.dispatch import Collision, DispatchTable, Row, overlaps
 from pv.exits import Reason
@@ -15,6 +15,8 @@ from pv.techniques import Technique
 
 Party = tuple[str, Iterable[Row]]
 """Who brings rows, in words, and the rows."""
+
+MEND: Final = "leave one out, an installed plugin with --no-plugin or disabled_plugins="
 
 
 def find_members(
@@ -52,7 +54,7 @@ def _check_names(members: Iterable[LoadedPlugin]) -> None:
             continue
         name = member.plugin.name
         if name in sources:
-            raise Collision(f"plugin name {name!r} is claimed by {sources[name]} and by {member.source}")
+            raise Collision(f"plugin name {name!r} is claimed by {sources[name]} and by {member.source}; {MEND}")
         sources[name] = member.source
 
 
@@ -78,7 +80,7 @@ def build_table(
             table.add(row)
         except Collision as error:
             other = next(i for i in range(index) if rows[i].reason is row.reason and overlaps(rows[i], row))
-            raise Collision(f"{error} [{sources[other]} | {sources[index]}]; disable one of them") from None
+            raise Collision(f"{error} [{sources[other]} | {sources[index]}]; {MEND}") from None
     return table, numbers
 
 
@@ -91,7 +93,7 @@ def _name_calls(rows: Iterable[Row], sources: list[str]) -> dict[str, int]:
         if row.name in numbers:
             raise Collision(
                 f"hypercall name {row.name!r} is claimed by {parties[row.name]} ({numbers[row.name]:#x}) "
-                f"and by {party} ({row.first:#x}); disable one of them"
+                f"and by {party} ({row.first:#x}); {MEND}"
             )
         numbers[row.name], parties[row.name] = row.first, party
     return numbers

@@ -16,10 +16,10 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from os import PathLike
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from pv.arguments import budgets, check_arguments
 from pv.assembly import Party, build_table, check_options, find_members
 from pv.boot import start_guest
 from pv.clock import Clock
@@ -27,17 +27,16 @@ from pv.console import Console
 from pv.devices.pc import Pc
 from pv.engines import EngineFactory, find_engine
 from pv.grants import limit_calls
-from pv.loaders import Image, load
+from pv.loaders import Image, load, read_guest
 from pv.memory import PAGE_SIZE, GuestMemory, parse_size
 from pv.outcome import RESUMABLE, Outcome, make_outcome
-from pv.plugin import LoadedPlugin
+from pv.plugin import LoadedPlugin, PluginError, describe
 from pv.techniques import technique as find_technique
 from pv.trace import Sink, wrap_rows
 
 log = logging.getLogger("pvkit")
 
 MIB: Final = 1 << 20
-TIMEOUT_MOST_S: Final = 1e9  # as ns it fits the engine's 64 bits
 ENGINE_OPTIONS: Final[dict[str, Callable[[int], int]]] = {  # each with its value for a memory of so many bytes
     # Tables that map all memory in 4 KiB pages take 1/512 of it; as much again for the guest's own spaces.
     "monitor_pages": lambda memory_bytes: 1024 + 2 * (memory_bytes // PAGE_SIZE) // 512,
@@ -74,6 +73,7 @@ class Machine:
         time_exits: bool = False,
         trace: Sink | None = None,
     ) -> None:
+        check_arguments(memory, disabled_plugins, grants, quotas, console)
         self._closed = self._running = False
         self._cleanup = ExitStack()
         self._set_up: list[Any] = []
@@ -100,9 +100,7 @@ class Machine:
             self.vcpu.set_timer_source(self.clock.fire)
             self.pc: Final = self._make_pc() if self.technique.boot == "guest tables" else None
             for member in members:
-                if hasattr(member.plugin, "set_up"):
-                    self.state[member.plugin.name] = member.plugin.set_up(weakref.proxy(self))
-                    self._set_up.append(member.plugin)
+                self._set_up_plugin(member)
             parties = self._parties(members)
             self.call_numbers: Mapping[str, int] = {}
             self.table, self.call_numbers = build_table(
@@ -125,12 +123,17 @@ class Machine:
         self._check_open("load()")
         if self.image is not None:
             raise RuntimeError("load(): this machine has a guest already; make another machine for another guest")
-        data = bytes(guest) if isinstance(guest, bytes | bytearray | memoryview) else Path(guest).read_bytes()
+        data = bytes(guest) if isinstance(guest, bytes | bytearray | memoryview) else read_guest(guest)
         image = load(data, self.memory.size_bytes)
         start_guest(self.vcpu, self.memory, image, self.technique.boot)
         self.image = image
         if image.abi_version is not None and not self.technique.takes_hypercalls:
-            self._note(f"the guest is made for hypercalls, which technique {self.technique.name!r} does not take")
+            self._note(
+                f"the guest is made for hypercalls, which technique {self.technique.name!r} does not take; "
+                "technique 'paravirt' does"
+            )
+        if image.abi_version is None and self.technique.takes_hypercalls:
+            self._note("the guest does not say that it makes hypercalls; technique 'trap' runs one made for a plain PC")
 
     def run(self, timeout: float | None = None, max_exits: int | None = None) -> Outcome:
         """Run the guest until it ends, for `timeout` seconds of the host, or for `max_exits` exits.
@@ -224,6 +227,15 @@ class Machine:
         vcpu.set_interrupt_source(pc.acknowledge)
         return pc
 
+    def _set_up_plugin(self, member: LoadedPlugin) -> None:
+        if not hasattr(member.plugin, "set_up"):
+            return
+        try:
+            self.state[member.plugin.name] = member.plugin.set_up(weakref.proxy(self))
+        except Exception as error:  # a stranger's code: whose it is must be said, whatever it raised
+            raise PluginError(f"plugin {member.source} cannot be set up: {describe(error)}") from error
+        self._set_up.append(member.plugin)
+
     def _parties(self, members: Iterable[LoadedPlugin]) -> Iterator[Party]:
         """Who brings rows, in the order in which they are asked."""
         yield f"technique {self.technique.name}", self.technique.rows(self.vcpu, self.vcpu.native)
@@ -231,11 +243,3 @@ class Machine:
             yield "devices", self.pc.rows()
         for member in members:
             yield member.source, member.plugin.rows(weakref.proxy(self))
-
-
-def budgets(timeout: float | None, max_exits: int | None) -> tuple[int, int]:
-    """(ns, exits) as Vcpu.run takes them, 0 for no limit. Raises ValueError unless each is above 0."""
-    for name, value in (("timeout", timeout), ("max_exits", max_exits)):
-        if value is not None and not value > 0:
-            raise ValueError(f"run(): {name}={value!r} is not above 0; leave it out for no limit")
-    return 0 if timeout is None else max(1, int(min(timeout, TIMEOUT_MOST_S) * 1e9)), max_exits or 0

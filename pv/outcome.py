@@ -19,6 +19,7 @@ ORDINARY: Final = frozenset({StopWhy.EXITED, StopWhy.HALTED, StopWhy.MAX_EXITS})
 RESUMABLE: Final = frozenset({StopWhy.MAX_EXITS, StopWhy.TIMEOUT, StopWhy.STOPPED})
 WITH_STATUS: Final = frozenset({StopWhy.EXITED, StopWhy.STOPPED})
 LONGEST_INSTRUCTION: Final = 15
+REGISTERS_A_LINE: Final = 3  # 79 columns
 
 
 class ExitCounts(dict[str, int]):
@@ -75,7 +76,8 @@ class Outcome:
         if self.why is StopWhy.EXITED:
             return f"exited with status {self.status}"
         place = "" if self.ok else f" at rip {self.rip:#x} ({self.code.hex(' ') or 'nothing mapped'})"
-        return f"{self.why.value}{place}" + (f": {self.detail}" if self.detail else "")
+        detail = self.detail.removeprefix(f"{self.why.value}: ")
+        return f"{self.why.value}{place}" + (f": {detail}" if detail else "")
 
 
 def make_outcome(
@@ -143,7 +145,7 @@ def format_record(record: Iterable[RecordedExit], call_names: Mapping[int, str] 
         f"{name:>6} {value:#018x}" for name, value in zip(names, [*last.registers, last.rip, last.rflags], strict=True)
     ]
     lines += ["", f"registers at exit {last.number}:"]
-    lines += ["  ".join(values[first : first + 4]) for first in range(0, len(values), 4)]
+    lines += ["  ".join(values[first : first + REGISTERS_A_LINE]) for first in range(0, len(values), REGISTERS_A_LINE)]
     return "\n".join(lines)
 
 

@@ -84,7 +84,7 @@ def _load(disabled: frozenset[str], strict: bool) -> LoadedPlugins:
         if other := taken.get(point.name):
             raise PluginError(
                 f"two plugins are named {point.name!r}: {source(other)} and {source(point)}; "
-                f"uninstall one, or disable {point.name!r}"
+                f"uninstall one, or leave {point.name!r} out with --no-plugin or disabled_plugins="
             )
         taken[point.name] = point
         plugin, error = _import(point)
@@ -104,16 +104,24 @@ def _scan() -> tuple[EntryPoint, ...]:
 
 
 @cache
-def _import(point: EntryPoint) -> tuple[Any, Exception | None]:
+def _import(point: EntryPoint) -> tuple[Any, BaseException | None]:
     """The plugin that `point` names, or why there is none."""
     try:
         plugin = point.load()
-    except Exception as error:  # whatever a stranger's module raises on import is that plugin's failure, not ours
+    except (Exception, SystemExit) as error:  # whatever a stranger's module raises is that plugin's failure, not ours
         return None, error
-    missing = [part for part in ("name", "rows", "set_up", "tear_down") if not hasattr(plugin, part)]
-    if missing:
-        return None, TypeError(f"{point.value} is a {type(plugin).__name__} without {missing[0]}, not a plugin")
-    return plugin, None
+    return plugin, shape_error(point.value, plugin)
+
+
+def shape_error(value: str, plugin: Any) -> TypeError | None:
+    """What keeps the object that `value` names from being a plugin; None for a plugin."""
+    for part in ("name", "rows", "set_up", "tear_down"):
+        if not hasattr(plugin, part):
+            return TypeError(f"{value} is of type {type(plugin).__name__} and has no {part}, so it is not a plugin")
+        found = getattr(plugin, part)
+        if not (isinstance(found, str) if part == "name" else callable(found)):
+            return TypeError(f"{value}: its {part} is {found!r}, not a {'string' if part == 'name' else 'function'}")
+    return None
 
 
 def source(point: EntryPoint) -> str:
@@ -123,7 +131,7 @@ def source(point: EntryPoint) -> str:
     return f"{point.name} ({point.value}, from {origin})"
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """The error on one line, with its type."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

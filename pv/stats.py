@@ -92,28 +92,29 @@ def latencies_by_reason(latencies: Mapping[Kind, Latency]) -> dict[Kind, Latency
     return merged
 
 
-def format_table(rows: Iterable[StatRow]) -> str:
-    """The rows as text, times in us, with a footer of totals."""
+def format_table(rows: Iterable[StatRow], width: int | None = None) -> str:
+    """The rows as text, times in us, with a footer of totals.
+
+    width: the columns there are, None for no bound. Where not all fit, the times that say least are left out.
+    """
     rows = list(rows)
-    width = max([len("VM-EXIT"), *(len(row.name) for row in rows)])
-    lines = [f"{'VM-EXIT':>{width}}" + "".join(f"{title:>{wide}}" for title, wide in COLUMNS)]
-    lines += [f"{row.name:>{width}}" + _cells(row) for row in rows]
+    table = [("VM-EXIT", *COLUMNS), *((row.name, *_cells(row)) for row in rows)]
+    wide = [max(len(cells[column]) for cells in table) for column in range(1 + len(COLUMNS))]
+    shown = list(range(1 + len(COLUMNS)))
+    for dropped in LEFT_OUT:
+        if width is None or sum(wide[column] + len(GAP) for column in shown) - len(GAP) <= width:
+            break
+        shown.remove(1 + COLUMNS.index(dropped))
+    lines = [GAP.join(f"{cells[column]:>{wide[column]}}" for column in shown) for cells in table]
     samples = sum(row.samples for row in rows)
     handled_us = sum(row.mean_ns * row.samples for row in rows) / 1000
     return "\n".join([*lines, "", f"Total Samples:{samples}, Total events handled time:{handled_us:.2f}us."])
 
 
 UNTIMED: Final = Latency(0, 0, 0, 0, ())
-COLUMNS: Final = (
-    ("Samples", 11),
-    ("Samples%", 10),
-    ("Time%", 9),
-    ("Min Time", 12),
-    ("Max Time", 12),
-    ("Avg time", 12),
-    ("p50", 11),
-    ("p99", 11),
-)
+COLUMNS: Final = ("Samples", "Samples%", "Time%", "Min Time", "Max Time", "Avg time", "p50", "p99")
+LEFT_OUT: Final = ("Min Time", "p50", "Max Time", "p99")  # on a narrow terminal, in this order
+GAP: Final = "  "
 
 
 def _row(kind: Kind, count: int, latency: Latency, samples: int, total_ns: int) -> StatRow:
@@ -131,12 +132,11 @@ def _row(kind: Kind, count: int, latency: Latency, samples: int, total_ns: int) 
     )
 
 
-def _cells(row: StatRow) -> str:
+def _cells(row: StatRow) -> tuple[str, ...]:
     times = (row.min_ns, row.max_ns, row.mean_ns, row.p50_ns, row.p99_ns)
-    texts = [
+    return (
         str(row.samples),
         f"{row.samples_share:.2%}",
         f"{row.time_share:.2%}",
         *(f"{time_ns / 1000:.2f}us" for time_ns in times),
-    ]
-    return "".join(f"{text:>{wide}}" for text, (_, wide) in zip(texts, COLUMNS, strict=True))
+    )

@@ -2,14 +2,13 @@
 
 Exit codes: 0 well; 2 usage or bad input; compare: 1 where results differ or a guest failed; run: the guest's own
 status, 124 where the time or exit budget was used up, 125 where the machine stopped for another reason; doctor: 1
-where the engine cannot run; 130 interrupted.
+where the engine cannot run; 130 interrupted; 141 where nobody read the output.
 The outermost layer: it may import hypercalls, the workloads and bench, and nothing imports it.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
@@ -17,13 +16,13 @@ from typing import Annotated
 import typer
 
 from pv.cli import compare, doctor, hypercalls, run
-from pv.cli.complaint import EXPECTED, USAGE_STATUS
-
-INTERRUPTED_STATUS = 130
+from pv.cli.complaint import EXPECTED, INTERRUPTED_STATUS, USAGE_STATUS
+from pv.cli.screen import UNREAD_STATUS, Unread, mention, say
 
 app = typer.Typer(
     name="pvkit",
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -37,9 +36,9 @@ def show_version(asked: bool) -> None:
     """Print the version and leave, where it was asked for."""
     if asked:
         try:
-            print(f"pvkit {version('pvkit')}")
+            say(f"pvkit {version('pvkit')}")
         except PackageNotFoundError:  # run from a tree that is not installed
-            print("pvkit (not installed)")
+            say("pvkit (not installed)")
         raise typer.Exit
 
 
@@ -52,7 +51,7 @@ def options(
 ) -> None:
     """Run x86-64 guests under each technique of virtualization, and count what every exit costs."""
     if context.invoked_subcommand is None:
-        print(context.get_help())
+        say(context.get_help())
         raise typer.Exit(USAGE_STATUS)
 
 
@@ -67,13 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(str(mistake))
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED_STATUS
-    except BrokenPipeError:  # the reader of our output went away; nothing is left to say
-        sys.stderr.close()
-        return INTERRUPTED_STATUS
+    except Unread:
+        return UNREAD_STATUS
     return status if isinstance(status, int) else 0
 
 
 def complain(message: str) -> int:
     """One line on stderr, and the exit code of a usage error."""
-    print(f"pvkit: {' '.join(message.split())}", file=sys.stderr)
+    mention(f"pvkit: {' '.join(message.split())}")
     return USAGE_STATUS

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -13,43 +14,50 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import bench.compare as harness
 from pv.cli.complaint import Complaint, check_engine
-from pv.report.comparison import WELL, ComparisonRow, as_json, comparison_table
+from pv.cli.screen import columns, mention, say
+from pv.report.comparison import WELL, WIDTH, ComparisonRow, as_json, comparison_table, verdict
 
-PIPE_COLUMNS = 132  # the table's width where no terminal says another
+SCALE_MOST: Final = 500.0  # beyond it a workload would not end today
 
 
 def compare(
     workloads: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[WORKLOAD]...", help=f"Of {', '.join(harness.WORKLOADS)}; default all."),
+        typer.Argument(metavar="WORKLOAD", help=f"Of {', '.join(harness.WORKLOADS)}; default all."),
     ] = None,
     technique: Annotated[
-        list[str] | None, typer.Option(help=f"Of {', '.join(harness.PACKAGES)}; may be given again; default all.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help=f"Of {', '.join(harness.PACKAGES)}; may be given again; default all."),
     ] = None,
-    scale: Annotated[float, typer.Option(help="Multiply each workload's number of operations.")] = 1.0,
-    repeat: Annotated[int, typer.Option(help="Runs of each, of which the median time counts.")] = 3,
+    scale: Annotated[
+        float, typer.Option(metavar="FACTOR", help="Multiply each workload's number of operations.")
+    ] = 1.0,
+    repeat: Annotated[int, typer.Option(metavar="N", help="Runs of each, of which the median time counts.")] = 3,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the rows to FILE; - is stdout.")
     ] = None,
 ) -> None:
     """Run workloads under each technique and compare exits, time and results."""
-    if not scale > 0 or scale == float("inf"):
-        raise Complaint(f"--scale {scale:g} is not a number above 0")
+    if not 0 < scale <= SCALE_MOST:
+        raise Complaint(f"--scale {scale:g} is not a number above 0, at most {SCALE_MOST:g}")
     if repeat < 1:
         raise Complaint(f"--repeat {repeat} is less than 1")
     names = harness.check_names("workload", workloads or (), harness.WORKLOADS)
     techniques = harness.check_names("technique", technique or (), tuple(harness.PACKAGES))
+    if json_file is not None and str(json_file) != "-":
+        check_writable(json_file)
     check_engine()
     rows = measure(names, techniques, scale, repeat)
     if str(json_file) == "-":
-        print(json.dumps(as_json(rows), indent=1))
+        say(json.dumps(as_json(rows), indent=1))
     else:
-        stdout = Console(soft_wrap=False)
-        stdout.width = stdout.width if stdout.is_terminal else PIPE_COLUMNS
-        stdout.print(comparison_table(rows))
+        say(comparison_table(rows, columns(sys.stdout) or WIDTH))
         if json_file is not None:
             write_json(json_file, rows)
-    if not all(row.ended == WELL and row.agrees is not False for row in rows):
+    wrong = [row for row in rows if row.ended != WELL or row.agrees is False]
+    for row in wrong:
+        mention(f"pvkit: {row.workload} under {row.technique}: {verdict(row)}: {row.result or 'it printed nothing'}")
+    if wrong:
         raise typer.Exit(1)
 
 
@@ -67,6 +75,16 @@ def measure(names: tuple[str, ...], techniques: tuple[str, ...], scale: float, r
             started += 1
 
         return harness.compare(names, techniques, scale=scale, repeat=repeat, on_run=show)
+
+
+def check_writable(file: Path) -> None:
+    """Raises Complaint where `file` cannot be written, before minutes are spent on what goes into it."""
+    if file.is_dir():
+        raise Complaint(f"cannot write {file}: Is a directory")
+    if not file.parent.is_dir():
+        raise Complaint(f"cannot write {file}: No such file or directory")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise Complaint(f"cannot write {file}: Permission denied")
 
 
 def write_json(file: Path, rows: list[ComparisonRow]) -> None:

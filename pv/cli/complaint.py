@@ -11,6 +11,7 @@ from pv.loaders import LoadError
 from pv.plugin import PluginError
 
 USAGE_STATUS: Final = 2
+INTERRUPTED_STATUS: Final = 130
 
 
 class Complaint(Exception):

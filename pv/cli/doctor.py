@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import shutil
 import sys
@@ -15,18 +16,22 @@ from typing import Final
 
 import typer
 
+from hypercalls.registry import Registry
+from pv.cli.screen import say
+from pv.dispatch import Collision
 from pv.plugin import GROUP, PluginError, load_plugins
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line. needed: without it the engine cannot run. mend: what to do where it is missing."""
+    """One line. needed: without it the engine cannot run. mend: what to do where it is missing, or `wrong`."""
 
     what: str
     ok: bool
     detail: str
     mend: str = ""
     needed: bool = False
+    wrong: str = "missing"
 
 
 def doctor() -> None:
@@ -34,9 +39,9 @@ def doctor() -> None:
     findings = [finding for check in CHECKS for finding in check()]
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
-        print(f"{'ok     ' if finding.ok else 'missing'}  {finding.what:<{width}}  {finding.detail}")
+        say(f"{'ok' if finding.ok else finding.wrong:<7}  {finding.what:<{width}}  {finding.detail}")
         if not finding.ok and finding.mend:
-            print(f"{'':9}{'':{width}}  to mend: {finding.mend}")
+            say(f"{'':9}{'':{width}}  to mend: {finding.mend}")
     if any(finding.needed and not finding.ok for finding in findings):
         raise typer.Exit(1)
 
@@ -88,15 +93,21 @@ def kvm() -> Iterator[Finding]:
 
 def plugins() -> Iterator[Finding]:
     """Every hypercall package that is installed, and whether it can be used."""
+    log = logging.getLogger("pvkit")
+    level = log.level
+    log.setLevel(logging.ERROR)  # what is left out is a finding here, and need not be said twice
     try:
         found = load_plugins()
-    except PluginError as clash:
-        yield Finding("plugins", False, str(clash), "uninstall one of the two")
+        Registry(loaded.plugin for loaded in found.plugins)
+    except (PluginError, Collision) as clash:
+        yield Finding("plugins", False, str(clash), "uninstall one of the two", wrong="clash")
         return
+    finally:
+        log.setLevel(level)
     for loaded in found.plugins:
-        yield Finding(f"plugin {loaded.name}", True, loaded.source)
+        yield Finding(f"plugin {loaded.name}", True, loaded.source.removeprefix(f"{loaded.name} ").strip("()"))
     for report in found.reports:
-        yield Finding("plugin", False, report, "mend or uninstall it, or leave it out with --no-plugin")
+        yield Finding("plugin", False, report, "mend or uninstall it, or leave it out with --no-plugin", wrong="broken")
     if not found.plugins and not found.reports:
         yield Finding("plugins", False, f"no entry point in {GROUP}", "pip install -e . (registers the built-ins)")
 

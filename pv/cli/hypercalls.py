@@ -6,17 +6,18 @@ from collections.abc import Callable
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from guest_sdk import abi
 from guest_sdk.headers import asm_header, c_header
 from hypercalls.registry import Registry
 from pv.cli.complaint import Complaint
+from pv.cli.screen import say
 from pv.plugin import load_plugins
 
 HEADERS: Final[dict[str, Callable[[tuple[abi.Call, ...]], str]]] = {"c": c_header, "asm": asm_header}
-PIPE_COLUMNS: Final = 132
+
+CALL_COLUMNS: Final = 40  # a longer call wraps
 
 hypercalls = typer.Typer(help="List the hypercalls that a guest may make, or print their header.")
 
@@ -36,22 +37,22 @@ def default(context: typer.Context) -> None:
 @hypercalls.command("list")
 def show_list() -> None:
     """List every call: number, name and arguments, who brought it."""
+    calls = registry()
+    widest = max((len(listed.outline()) for listed in calls), default=0)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("number", "call", "result", "owner"):
-        table.add_column(heading)
-    for listed in registry():
+    for heading in ("number", "call", "owner", "result"):
+        table.add_column(heading, width=min(widest, CALL_COLUMNS) if heading == "call" else None)
+    for listed in calls:
         call = listed.call
-        table.add_row(f"{call.number:#06x}", listed.prototype(), call.result or "an integer", listed.owner)
-    stdout = Console(markup=False)
-    stdout.width = stdout.width if stdout.is_terminal else PIPE_COLUMNS
-    stdout.print(table)
+        table.add_row(f"{call.number:#06x}", listed.outline(), listed.owner, call.result or "an integer")
+    say(table)
 
 
 @hypercalls.command()
 def show(name: Annotated[str, typer.Argument(help="The call's name, such as console_write.")]) -> None:
     """Show all that is known of one call."""
     try:
-        print(registry().find(name).text())
+        say(registry().find(name).text())
     except KeyError as unknown:
         raise Complaint(str(unknown.args[0])) from unknown
 
@@ -65,4 +66,4 @@ def header(language: Annotated[str, typer.Argument(metavar="c|asm", help="Whose 
         abi.Call(call.number, call.name, call.arguments, call.result, call.user_allowed)
         for call in (listed.call for listed in registry())
     )
-    print(HEADERS[language](calls), end="")
+    say(HEADERS[language](calls).removesuffix("\n"))

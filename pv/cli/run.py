@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from pv.cli.complaint import Complaint, check_engine
+from pv.cli.complaint import INTERRUPTED_STATUS, Complaint, check_engine
+from pv.cli.screen import columns, echo, mention
 from pv.exits import StopWhy
+from pv.loaders import LoadError, read_guest
 from pv.machine import Machine
 from pv.outcome import Outcome, format_record
 from pv.stats import format_table, stat_rows
@@ -21,28 +27,36 @@ STATUSES: Final = {StopWhy.HALTED: 0, StopWhy.TIMEOUT: BUDGET_STATUS, StopWhy.MA
 
 def run(
     guest: Annotated[Path, typer.Argument(help="An ELF or flat image.", metavar="GUEST")],
-    technique: Annotated[str, typer.Option(help="How privileged code is run: paravirt, trap.")] = "paravirt",
-    memory: Annotated[str, typer.Option(help="Guest memory, such as 16MiB.")] = "16MiB",
+    technique: Annotated[
+        str, typer.Option(metavar="NAME", help="paravirt, or trap for unmodified guests.")
+    ] = "paravirt",
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="Guest memory, such as 16MiB.")] = "16MiB",
     trace: Annotated[bool, typer.Option("--trace", help="Write a line for each exit to stderr.")] = False,
-    timeout: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
-    max_exits: Annotated[int | None, typer.Option(help="Stop after so many exits.")] = None,
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.")] = None,
+    max_exits: Annotated[int | None, typer.Option(metavar="N", help="Stop after so many exits.")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Write exit counts and times to stderr.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to run where a plugin fails to import.")] = False,
     no_plugin: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Leave out a plugin; repeatable.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show an abnormal stop's flight record.")] = False,
 ) -> None:
-    """Run GUEST. Exits with its status; 124 for a used-up budget, 125 for an abnormal stop, 2 for bad input."""
+    """Run a guest and exit with its status.
+
+    Other exit codes: 124 for a used-up budget of time or exits, 125 for an abnormal stop, 2 for bad input.
+    """
     check_budget("--timeout", timeout)
     check_budget("--max-exits", max_exits)
-    image = read_guest(guest)
+    image = read_image(guest)
     check_engine()
     machine = make_machine(memory, technique, trace, stats, strict, no_plugin or [])
     with machine:
-        machine.load(image)
-        outcome = machine.run(timeout=timeout, max_exits=max_exits)
-    sys.stdout.flush()
+        try:
+            machine.load(image)
+        except LoadError as refused:
+            raise Complaint(f"{guest}: {refused}") from refused
+        with interrupt_stops(machine) as interrupts:
+            outcome = machine.run(timeout=timeout, max_exits=max_exits)
     report(outcome, machine.notes, stats=stats, verbose=verbose)
-    raise typer.Exit(exit_status(outcome))
+    raise typer.Exit(INTERRUPTED_STATUS if interrupts else exit_status(outcome))
 
 
 def check_budget(option: str, value: float | None) -> None:
@@ -51,10 +65,10 @@ def check_budget(option: str, value: float | None) -> None:
         raise Complaint(f"{option} {value:g} is not above 0")
 
 
-def read_guest(guest: Path) -> bytes:
-    """The image. Raises Complaint where it cannot be read."""
+def read_image(guest: Path) -> bytes:
+    """The image. Raises Complaint where it cannot be read, LoadError for what is no file."""
     try:
-        return guest.read_bytes()
+        return read_guest(guest)
     except OSError as refused:
         raise Complaint(f"cannot read {guest}: {refused.strerror}") from refused
 
@@ -66,7 +80,7 @@ def make_machine(memory: str, technique: str, trace: bool, timed: bool, strict: 
             memory=memory,
             technique=technique,
             console=echo,
-            trace=sys.stderr if trace else None,
+            trace=mention if trace else None,
             time_exits=timed,
             strict=strict,
             disabled_plugins=disabled,
@@ -77,22 +91,40 @@ def make_machine(memory: str, technique: str, trace: bool, timed: bool, strict: 
         raise Complaint(f"cannot have {memory} of guest memory: {refused.strerror}") from refused
 
 
-def echo(data: bytes) -> None:
-    """Pass the guest's console on as it comes."""
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+@contextmanager
+def interrupt_stops(machine: Machine) -> Iterator[list[int]]:
+    """Let the first Ctrl-C stop the machine, so that what was counted is shown; the next one ends the process.
+
+    Gives the interrupts that came. Signals are the main thread's; on another nothing changes.
+    """
+    interrupts: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupts
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, _frame: object) -> None:
+        interrupts.append(number)
+        signal.signal(signal.SIGINT, before)
+        machine.stop()
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def report(outcome: Outcome, notes: list[str], *, stats: bool, verbose: bool) -> None:
     """What the guest's console does not say, on stderr."""
     if stats:
-        print(format_table(stat_rows(outcome.by_key, outcome.latencies)), file=sys.stderr)
+        mention(format_table(stat_rows(outcome.by_key, outcome.latencies), columns(sys.stderr)))
     if not outcome.ok:
-        print(f"pvkit: {outcome.summary}", file=sys.stderr)
+        mention(f"pvkit: {outcome.summary}")
         for note in notes:  # what may be why
-            print(f"pvkit: {note}", file=sys.stderr)
+            mention(f"pvkit: {note}")
         if verbose and outcome.record:
-            print(format_record(outcome.record), file=sys.stderr)
+            mention(format_record(outcome.record))
 
 
 def exit_status(outcome: Outcome) -> int:

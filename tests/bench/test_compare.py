@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 
 import bench.compare as harness
 from bench.compare import PACKAGES, WORKLOADS, Run, UnknownName, check_names, compare, find_workload
-from pv.report.comparison import WELL
+from pv.report.comparison import WELL, as_json
 
 
 @pytest.fixture
@@ -104,3 +105,24 @@ def test_a_workload_says_what_it_is(name: str, technique: str) -> None:
     assert name == workload.NAME
     assert workload.OPERATION
     assert workload.DEFAULT_OPERATIONS > 0
+
+
+def test_json_of_a_real_run_has_the_promised_names_and_types() -> None:
+    """The document that `pvkit compare --json` writes: others read it by these names."""
+    promised = {
+        "workload": str,
+        "technique": str,
+        "engine": str,
+        "operations": int,
+        "exits": int,
+        "exits_by_reason": dict,
+        "seconds": float,
+        "result": str,
+        "agrees": bool,
+    }
+    document = json.loads(json.dumps(as_json(compare(["interrupt-flag"], scale=1e-5, repeat=1))))
+    assert [row["technique"] for row in document["rows"]] == ["paravirt", "trap"]
+    for row in document["rows"]:
+        assert {name: type(row[name]) for name in promised} == promised
+        assert sum(row["exits_by_reason"].values()) == row["exits"]
+        assert all(type(count) is int for count in row["exits_by_reason"].values())

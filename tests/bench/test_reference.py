@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 from unicorn import x86_const as x86
 
-from bench.reference import DATA, HFLAGS, REFERENCES, BindingGuest, Reference, clear_interrupts, cpuid, port_in, vmcall
+from bench.binding import DATA, BindingGuest
+from bench.reference import (
+    BATCH,
+    REFERENCES,
+    Reference,
+    cpuid,
+    multicall,
+    page_fault,
+    port_in,
+    read_msr,
+    vmcall,
+    vmcall_with_buffer,
+)
 
 TURNS = 50
 
@@ -46,14 +58,26 @@ def test_cpuid_gives_four_registers() -> None:
     assert read == [0x663, 0x78BFBFD]
 
 
-def test_privileged_instructions_run_at_cpl_1() -> None:
-    guest = clear_interrupts()
-    guest.run(TURNS)
-    guest.uc.context_update(guest.context)
-    assert guest.peek(HFLAGS) & 3 == 1
+def test_a_buffer_is_copied_whole() -> None:
+    guest = vmcall_with_buffer()
+    guest.run(1)
+    assert guest.uc.reg_read(x86.UC_X86_REG_RAX) == 64
 
 
-def test_a_guest_that_stores_reaches_its_data() -> None:
-    guest = BindingGuest("mov qword ptr [rbx], rbp", setup=f"mov rbx, {DATA}")
-    guest.run(7)
-    assert int.from_bytes(guest.uc.mem_read(DATA, 8), "little") == 1
+def test_every_entry_of_a_batch_has_its_result() -> None:
+    guest = multicall()
+    guest.run(1)
+    results = [int.from_bytes(guest.uc.mem_read(DATA + at * 64 + 56, 8), "little") for at in range(BATCH)]
+    assert results == [1 + 2 + 3 + 4 + 5 + 6] * BATCH
+
+
+def test_rdmsr_gives_two_registers() -> None:
+    guest = read_msr()
+    guest.run(1)
+    assert [guest.uc.reg_read(register) for register in (x86.UC_X86_REG_RAX, x86.UC_X86_REG_RDX)] == [0xD01, 0]
+
+
+def test_a_page_fault_is_where_nothing_is_mapped() -> None:
+    guest: BindingGuest = page_fault()
+    guest.run(1)
+    assert guest.uc.reg_read(x86.UC_X86_REG_CR2) == 0x4000_0000

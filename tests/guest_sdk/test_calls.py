@@ -16,7 +16,7 @@ class Recorder:
     """A guest that keeps the lines it is given."""
 
     def __init__(self) -> None:
-        self.guest = Guest("test", paravirt=True, calls=[*abi.CALLS, abi.Call(0x8001, "greet", (("name", 64),), "0")])
+        self.guest = Guest("test", paravirt=True, calls=[abi.Call(0x8001, "greet", (("name", 64),), "0")])
         self.lines: list[str] = []
         self.guest.call._asm = lambda text: self.lines.extend(text.splitlines())
 
@@ -112,3 +112,24 @@ def test_every_cycle_of_three_is_turned() -> None:
 
 def test_registers_come_before_what_may_overwrite_them() -> None:
     assert load_registers([("rdi", 5), ("rsi", "rdi")]) == ["mov rsi, rdi", "mov edi, 0x5"]
+
+
+class Greet:
+    """A hypercall as a plugin makes one."""
+
+    number, name, arguments, result = 0x8001, "greet", (("name_gpa", 64), ("name_bytes", 64)), "bytes"
+
+
+def test_a_plugins_calls_are_known_by_name() -> None:
+    guest = Guest("test", paravirt=True, calls=[Greet()])
+    lines: list[str] = []
+    guest.call._asm = lambda text: lines.extend(text.splitlines())
+    guest.call.greet("name", 5)
+    guest.call.abi_version()
+    assert lines[:3] == ["mov rdi, name", "mov esi, 0x5", "mov eax, 0x8001"]
+    assert "mov eax, 0x1000" in lines
+
+
+def test_an_unknown_call_says_how_to_make_it() -> None:
+    with pytest.raises(AttributeError, match=r"no hypercall 'greet' in this guest's table; use call.raw"):
+        Guest("test", paravirt=True).call.greet(1)

@@ -101,3 +101,8 @@ def test_any_line_parses_or_is_refused(line: str) -> None:
     except AssemblyError:
         return
     assert all(isinstance(item, (Label, Directive, Instruction)) for item in items)
+
+
+def test_an_unknown_directive_names_those_there_are() -> None:
+    with pytest.raises(AssemblyError, match=r"unknown directive '.balign'; there are .align, .byte, .word"):
+        parse_text(".balign 4096")

@@ -55,6 +55,26 @@ def test_a_python_without_venv_is_told_so(tmp_path: Path) -> None:
     assert f"pvkit: missing: the venv module of {lacking}. On Debian: apt-get install python3-venv" in done.stderr
 
 
+def test_a_python_without_headers_is_told_so(tmp_path: Path) -> None:
+    lacking = tmp_path / "python-without-headers"
+    script = f'#!/bin/sh\ncase "$2" in *Python.h*) exit 1 ;; *) exec {sys.executable} "$@" ;; esac\n'
+    lacking.write_text(script, encoding="utf-8")
+    lacking.chmod(0o755)
+    done = needs(os.environ["PATH"], python=str(lacking))
+    assert done.returncode != 0
+    assert f"pvkit: missing: the headers of {lacking} (Python.h). On Debian: apt-get install python3-dev" in done.stderr
+
+
+def test_a_compiler_without_the_c_librarys_headers_is_told_so(tmp_path: Path) -> None:
+    path = tools(tmp_path, "sh")
+    lacking = tmp_path / "gcc"
+    lacking.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    lacking.chmod(0o755)
+    assert (
+        "pvkit: missing: the C library's headers (stdio.h). On Debian: apt-get install libc6-dev" in needs(path).stderr
+    )
+
+
 def test_each_missing_thing_has_a_line_with_its_cure(tmp_path: Path) -> None:
     done = needs(tools(tmp_path, "sh"), python="")
     lines = [line for line in done.stderr.splitlines() if line.startswith("pvkit:")]

@@ -80,3 +80,9 @@ def test_text_says_all_that_is_known():
         "refused with -EPERM",
     ):
         assert part_of_it in text
+
+
+def test_an_outline_gives_only_the_widths_that_differ() -> None:
+    registry = Registry(FAMILIES)
+    assert registry.find("map").outline() == "map(gva, gpa, pages, flags: u32)"
+    assert registry.find("abi_version").outline() == "abi_version()"

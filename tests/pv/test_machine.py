@@ -18,7 +18,8 @@ from pv.dispatch import Collision, Row, Shape
 from pv.engines.scripted import Step, call, port_out, script
 from pv.exits import Exit, GuestError, Reason, StopWhy, stop
 from pv.loaders import LoadError, load
-from pv.machine import Machine, budgets
+from pv.machine import Machine
+from pv.plugin import PluginError
 
 GUEST = b"\x0f\x01\xc1" * 4
 GREET, NEST, END, BREAK = 0x8001, 0x8002, 0x8003, 0x8004
@@ -198,7 +199,9 @@ def test_a_guest_made_for_hypercalls_is_noted_under_trap(monkeypatch: pytest.Mon
     monkeypatch.setattr("pv.machine.load", lambda data, size: dataclasses.replace(load(data, size), abi_version=1))
     with make(technique="trap", hypercalls=()) as machine:
         machine.load(GUEST)
-        assert machine.notes == ["the guest is made for hypercalls, which technique 'trap' does not take"]
+        assert machine.notes == [
+            "the guest is made for hypercalls, which technique 'trap' does not take; technique 'paravirt' does"
+        ]
 
 
 def test_a_console_is_taken_or_made() -> None:
@@ -223,6 +226,7 @@ def test_a_console_is_taken_or_made() -> None:
         ({"grants": ["all"]}, ValueError, "no hypercall is named 'all'"),
         ({"quotas": {"greet": -1}}, ValueError, "greet allows -1"),
         ({"trace": 7}, TypeError, "trace: int"),
+        ({"grants": "exit"}, TypeError, "grants='exit' is not a list"),
     ],
 )
 def test_arguments_that_cannot_be(options: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -241,19 +245,19 @@ def test_engine_options_reach_the_engine() -> None:
         assert machine.vcpu.options["translation_buffer_bytes"] == 16 << 20
 
 
+def test_a_plugin_that_cannot_be_set_up_is_named() -> None:
+    class Broken(Family):
+        def set_up(self, _machine: Machine) -> dict[str, int]:
+            raise KeyError("depth")
+
+    with pytest.raises(PluginError, match=r"plugin broken, given as hypercalls= cannot be set up: KeyError: 'depth'"):
+        Machine(engine=script(), hypercalls=[Broken("broken")], plugins=False)
+
+
 @pytest.mark.parametrize("bad", [0, -1, float("nan")])
 def test_budgets_are_above_0(bad: float) -> None:
-    with pytest.raises(ValueError, match=r"timeout=.* is not above 0"):
-        budgets(bad, None)
-    with pytest.raises(ValueError, match="max_exits=0"):
-        budgets(None, 0)
-
-
-def test_budgets_as_the_engine_takes_them() -> None:
-    assert budgets(None, None) == (0, 0)
-    assert budgets(1e-12, 5) == (1, 5)
-    assert budgets(2, None) == (2_000_000_000, 0)
-    assert budgets(float("inf"), None)[0] < 1 << 63
+    with loaded(call(GREET, 1)) as machine, pytest.raises(ValueError, match=r"timeout=.* is not above 0"):
+        machine.run(timeout=bad)
 
 
 @pytest.mark.parametrize("technique", ["paravirt", "trap"])

@@ -81,7 +81,7 @@ def test_a_disabled_plugin_is_not_imported(installed: Installed) -> None:
     [
         ("no_such_module_at_all:PLUGIN", "ModuleNotFoundError: No module named 'no_such_module_at_all'"),
         (f"{MODULE}:MISSING", "AttributeError"),
-        (f"{MODULE}:NUMBER", "is a int without name, not a plugin"),
+        (f"{MODULE}:NUMBER", "is of type int and has no name, so it is not a plugin"),
     ],
 )
 def test_a_plugin_that_fails_is_reported_or_fatal(
@@ -110,3 +110,25 @@ def test_disabling_what_is_not_there_is_refused(installed: Installed) -> None:
     installed.add("good", f"{MODULE}:PLUGIN", "pkg-a")
     with pytest.raises(ValueError, match="no plugin is named 'goood'; installed: good"):
         load_plugins(disabled=["goood"])
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "says"),
+    [("name", 5, "its name is 5, not a string"), ("rows", 7, "its rows is 7, not a function")],
+)
+def test_a_plugin_of_the_wrong_shape_is_reported(installed: Installed, part: str, value: object, says: str) -> None:
+    shaped = types.SimpleNamespace(name="odd", rows=list, set_up=print, tear_down=print)
+    setattr(shaped, part, value)
+    vars(sys.modules[MODULE])["ODD"] = shaped
+    installed.add("odd", f"{MODULE}:ODD", "pkg-a")
+    assert [says in report for report in load_plugins().reports] == [True]
+
+
+def test_a_plugin_that_exits_on_import_does_not_end_the_process(installed: Installed, tmp_path: Path) -> None:
+    (tmp_path / "plugin_that_exits.py").write_text("raise SystemExit(3)", encoding="utf-8")
+    installed.add("rude", "plugin_that_exits:PLUGIN", "pkg-a")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        (report,) = load_plugins().reports
+    assert "rude" in report
+    assert "SystemExit: 3" in report

@@ -73,3 +73,11 @@ def test_the_table_as_text() -> None:
     assert lines[1].split()[:8] == ["VMCALL", "greet", "3", "37.50%", "75.00%", "0.10us", "0.30us", "0.20us"]
     assert lines[-1] == "Total Samples:8, Total events handled time:0.80us."
     assert len({len(line) for line in lines[:4]}) == 1
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 100])
+def test_the_table_fits_a_narrow_terminal(width: int) -> None:
+    lines = format_table(stat_rows(COUNTS, LATENCIES), width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert "Avg time" in lines[0]
+    assert "0.20us" in lines[1]

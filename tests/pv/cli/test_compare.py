@@ -36,7 +36,7 @@ def test_all_workloads_under_all_techniques(asked: dict[str, Any], capsys: pytes
     assert len(asked["names"]) == 8
     assert asked["techniques"] == ("paravirt", "trap")
     out, error = capsys.readouterr()
-    assert "agrees" in out
+    assert "all results agree" in out
     assert "0.50" in out
     assert error == ""
 
@@ -63,9 +63,30 @@ def test_json_to_stdout_stands_alone(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.parametrize("change", [{"agrees": False}, {"ended": "triple fault", "agrees": False}])
-def test_results_that_differ_are_exit_code_1(asked: dict[str, Any], change: dict[str, Any]) -> None:
+def test_results_that_differ_are_exit_code_1(
+    asked: dict[str, Any], change: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     asked["rows"][0] = dataclasses.replace(ROW, **change)
     assert main(["compare"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"pvkit: map under trap: {change.get('ended', 'differs')}: result 7")
+
+
+@pytest.mark.parametrize("where", ["", "sub/rows.json", "rows.json"])
+def test_a_file_that_cannot_be_written_is_told_before_minutes_are_spent(
+    where: str,
+    asked: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("os.access", lambda _path, _mode: False)
+    assert main(["compare", "--json", str(tmp_path / where)]) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert "names" not in asked
+    assert len(error.splitlines()) == 1
+    assert str(tmp_path / where) in error
 
 
 @pytest.mark.parametrize(
@@ -76,6 +97,7 @@ def test_results_that_differ_are_exit_code_1(asked: dict[str, Any], change: dict
         (["--scale", "0"], "--scale 0 is not a number above 0"),
         (["--scale", "nan"], "--scale nan is not a number above 0"),
         (["--scale", "inf"], "--scale inf is not a number above 0"),
+        (["--scale", "1e30"], "--scale 1e+30 is not a number above 0, at most 500"),
         (["--repeat", "0"], "--repeat 0 is less than 1"),
         (["--json", "/nowhere/at/all.json", "map"], "cannot write /nowhere/at/all.json: No such file or directory"),
     ],

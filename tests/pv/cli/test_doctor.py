@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import pv.cli.doctor as command
+from hypercalls import Plugin, hypercall
 from pv.cli import main
 from pv.cli.doctor import Finding
-from pv.plugin import LoadedPlugins, PluginError
+from pv.plugin import LoadedPlugin, LoadedPlugins, PluginError
 
 
 def find(monkeypatch: pytest.MonkeyPatch, *findings: Finding) -> int:
@@ -94,3 +95,25 @@ def test_two_plugins_of_one_name_are_reported(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(command, "load_plugins", clash)
     (finding,) = command.plugins()
     assert (finding.ok, finding.detail) == (False, "two plugins are named 'x'")
+
+
+def test_what_a_plugin_is_from_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = LoadedPlugin("dice", Plugin("dice", "1"), "dice (dice:PLUGIN, from pvkit-dice 1)")
+    (finding,) = plugins_of(monkeypatch, LoadedPlugins((loaded,), ()))
+    assert (finding.what, finding.detail) == ("plugin dice", "dice:PLUGIN, from pvkit-dice 1")
+
+
+def test_two_plugins_of_one_number_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    @hypercall(0x8001, "one")
+    def one(_machine: object) -> int:
+        return 1
+
+    @hypercall(0x8001, "other")
+    def other(_machine: object) -> int:
+        return 2
+
+    plugins = [Plugin("a", "1", (one,)), Plugin("b", "1", (other,))]
+    found = tuple(LoadedPlugin(plugin.name, plugin, plugin.name) for plugin in plugins)
+    (finding,) = plugins_of(monkeypatch, LoadedPlugins(found, ()))
+    assert (finding.ok, finding.wrong) == (False, "clash")
+    assert "0x8001 is claimed by a (one) and by b (other)" in finding.detail

@@ -44,3 +44,15 @@ def test_header_has_every_built_in(language: str, capsys: pytest.CaptureFixture[
 def test_header_of_another_language_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["hypercalls", "header", "cobol"]) == 2
     assert capsys.readouterr().err == "pvkit: no header for 'cobol'; there are c, asm\n"
+
+
+@pytest.mark.parametrize("width", [72, 80, 100])
+def test_a_narrow_list_is_whole(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pv.cli.screen.WIDTH", width)
+    assert main(["hypercalls", "list"]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= width
+    words = text.split()
+    assert [word for call in abi.CALLS for word in call.result.split() if word not in words] == []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -154,6 +157,8 @@ MISTAKES: list[tuple[list[str], Callable[[str], bool]]] = [
     (["--timeout", "0"], lambda line: line == "pvkit: --timeout 0 is not above 0"),
     (["--timeout", "nan"], lambda line: "--timeout" in line),
     (["--max-exits", "-1"], lambda line: "--max-exits" in line),
+    (["--memory", "1TiB"], lambda line: "1TiB" in line),
+    (["--memory", "65GiB"], lambda line: "64GiB" in line),
     (["--timeout", "soon"], lambda line: "--timeout" in line),
     (["--nonsense"], lambda line: "--nonsense" in line),
     (["--no-plugin", "nobody"], lambda line: "nobody" in line),
@@ -182,7 +187,46 @@ def test_a_file_that_is_no_guest_is_one_line(image: bytes, tmp_path: Path, capsy
     file.write_bytes(image)
     assert main(["run", str(file)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("pvkit: ")
+    assert line.startswith(f"pvkit: {file}: ELF file: ")
+
+
+def test_a_device_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "/dev/zero"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("pvkit: /dev/zero is a device")
+
+
+def test_a_budget_beyond_all_counting_is_no_limit(tmp_path: Path) -> None:
+    file = tmp_path / "hello.elf"
+    file.write_bytes(hello.build())
+    assert main(["run", str(file), "--max-exits", str(1 << 80), "--timeout", "1e300"]) == 0
+
+
+def test_an_interrupt_shows_what_was_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "forever.elf"
+    file.write_bytes(Guest("forever", paravirt=True).asm("main: jmp main").build())
+    before = signal.getsignal(signal.SIGINT)
+    alarm = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    alarm.start()
+    assert main(["run", str(file), "--stats", "--timeout", "60"]) == 130
+    alarm.join()
+    error = capsys.readouterr().err
+    assert "MSR_WRITE HYPERCALL_PAGE" in error
+    assert "pvkit: stopped" in error
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_thread_of_somebodys_has_no_signals(machine: FakeMachine) -> None:
+    seen: list[list[int]] = []
+
+    def enter() -> None:
+        with command.interrupt_stops(machine) as interrupts:  # type: ignore[arg-type]
+            seen.append(interrupts)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert seen == [[]]
 
 
 def test_a_real_guest_says_hello(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -9,7 +9,7 @@ import json
 import pytest
 from rich.console import Console
 
-from pv.report.comparison import ComparisonRow, as_json, comparison_table, ratios, shares, verdict
+from pv.report.comparison import ComparisonRow, as_json, comparison_table, ratio_style, ratios, shares, verdict
 
 TRAP = ComparisonRow(
     workload="map",
@@ -28,9 +28,9 @@ TRAP = ComparisonRow(
 PARAVIRT = dataclasses.replace(TRAP, technique="paravirt", exits=2000, exits_by_reason={"VMCALL": 2000}, seconds=0.001)
 
 
-def text_of(rows: list[ComparisonRow]) -> str:
+def text_of(rows: list[ComparisonRow], width: int = 132) -> str:
     out = io.StringIO()
-    Console(file=out, width=140).print(comparison_table(rows))
+    Console(file=out, width=width).print(comparison_table(rows, width))
     return out.getvalue()
 
 
@@ -67,6 +67,13 @@ def test_shares_rank_the_first_three() -> None:
     assert shares({}) == "-"
 
 
+def test_shares_end_where_the_room_does() -> None:
+    counts = {"A": 1, "B": 6, "C": 2, "D": 1}
+    assert shares(counts, 13) == "B 60%, C 20%"
+    assert shares(counts, 11) == "B 60%"
+    assert shares(counts, 0) == "B 60%"
+
+
 def test_table_shows_each_row() -> None:
     text = text_of([PARAVIRT, TRAP])
     assert text.count("map ") == 1, "a workload is named once, its techniques stand under it"
@@ -85,3 +92,35 @@ def test_table_shows_each_row() -> None:
 )
 def test_verdict_says_how_it_went(change: dict[str, object], expected: str) -> None:
     assert expected in verdict(dataclasses.replace(TRAP, **change))
+
+
+@pytest.mark.parametrize(
+    ("width", "there", "absent"),
+    [
+        (132, ["EXCEPTION_NMI 75%, INVLPG 25%", "exits/op", "ns/op"], []),
+        (75, ["EXCEPTION_NMI 75%", "exits/op", "ns/op"], ["INVLPG"]),
+        (50, ["exits/op", "ns/op", "0.250"], ["exit reasons"]),
+        (40, ["ns/op", "exits", "0.250"], ["exits/op"]),
+        (34, ["exits", "ratio", "0.250"], ["ns/op  "]),
+    ],
+)
+def test_columns_that_do_not_fit_are_left_out_whole(width: int, there: list[str], absent: list[str]) -> None:
+    text = text_of([PARAVIRT, TRAP], width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert [part for part in there if part not in text] == []
+    assert [part for part in absent if part in text] == []
+
+
+def test_results_have_a_column_where_one_is_wrong() -> None:
+    assert "all results agree" in text_of([PARAVIRT, TRAP])
+    wrong = text_of([dataclasses.replace(PARAVIRT, agrees=False), TRAP])
+    assert "differs" in wrong
+    assert "all results agree" not in wrong
+    assert "all results agree" not in text_of([dataclasses.replace(TRAP, agrees=None)])
+
+
+@pytest.mark.parametrize(("ratio", "style"), [(0.5, "green"), (0.97, ""), (1.2, "red"), (None, "")])
+def test_a_ratio_that_says_something_is_coloured(ratio: float | None, style: str) -> None:
+    assert ratio_style(PARAVIRT, ratio) == style
+    assert ratio_style(TRAP, ratio) == ""
