@@ -17,16 +17,16 @@ PAGE_SIZE: Final = 4096
 MAX_MEMORY_BYTES: Final = 1 << 36  # the monitor's own pages start here, where no guest entry points
 MAP_NORESERVE: Final = 0x4000  # Linux; mmap names it from Python 3.13 on. Memory is committed as it is touched
 MAP_FLAGS: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
-UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def parse_size(text: str | int) -> int:
     """Bytes in a size such as 16MiB, 512K or 4096. Raises ValueError with what is accepted."""
     if isinstance(text, int):
         return text
-    match = re.fullmatch(r"\s*(\d+)\s*([KMG]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d+)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
     if not match:
-        raise ValueError(f"size {text!r} is not a number with an optional K, M or G (such as 16MiB)")
+        raise ValueError(f"size {text!r} is not a number with an optional K, M, G or T (such as 16MiB)")
     return int(match[1]) * UNITS[match[2].upper()]
 
 

@@ -7,7 +7,7 @@ A difference between engines is a value offered here, never an `if` in a caller.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pv.dispatch import DispatchTable
@@ -27,7 +27,7 @@ class Latency:
     total_ns: int
     min_ns: int
     max_ns: int
-    buckets: tuple[int, ...]
+    buckets: tuple[int, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

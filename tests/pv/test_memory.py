@@ -40,9 +40,9 @@ def test_sizes(text: str | int, size_bytes: int) -> None:
     assert parse_size(text) == size_bytes
 
 
-@pytest.mark.parametrize("text", ["", "M", "-1", "1.5M", "16 MiBs", "0x10", "16T", "1 6", "K16", "16iB M"])
+@pytest.mark.parametrize("text", ["", "M", "-1", "1.5M", "16 MiBs", "0x10", "16P", "1 6", "K16", "16iB M"])
 def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a number with an optional K, M or G"):
+    with pytest.raises(ValueError, match="is not a number with an optional K, M, G or T"):
         parse_size(text)
 
 

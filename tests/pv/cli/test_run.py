@@ -157,7 +157,7 @@ MISTAKES: list[tuple[list[str], Callable[[str], bool]]] = [
     (["--timeout", "0"], lambda line: line == "pvkit: --timeout 0 is not above 0"),
     (["--timeout", "nan"], lambda line: "--timeout" in line),
     (["--max-exits", "-1"], lambda line: "--max-exits" in line),
-    (["--memory", "1TiB"], lambda line: "1TiB" in line),
+    (["--memory", "1TiB"], lambda line: "64GiB" in line),
     (["--memory", "65GiB"], lambda line: "64GiB" in line),
     (["--timeout", "soon"], lambda line: "--timeout" in line),
     (["--nonsense"], lambda line: "--nonsense" in line),
