@@ -7,8 +7,7 @@ between entries.
 
 from __future__ import annotations
 
-import struct
-from errno import E2BIG, EINVAL
+from errno import E2BIG
 from typing import Final
 
 from guest_sdk import abi
@@ -16,11 +15,6 @@ from hypercalls.call import UNBATCHABLE, hypercall
 from hypercalls.machine_view import MachineView
 from hypercalls.plugin import Plugin
 from pv.exits import GuestError
-
-WORDS: Final = 8  # number, six arguments, result
-ENTRY: Final = struct.Struct(f"<{WORDS}Q")
-MASK: Final = (1 << 64) - 1
-REFUSED: Final = -EINVAL & MASK
 
 
 @hypercall(0x1060, "multicall", batchable=False, result="entries done")
@@ -31,23 +25,7 @@ def multicall(machine: MachineView, entries_gpa: int, count: int) -> int:
     """
     if count > abi.MULTICALL_MOST:
         raise GuestError(E2BIG, f"{count} entries where {abi.MULTICALL_MOST} are allowed")
-    memory = machine.memory
-    entries = memory.read(entries_gpa, count * ENTRY.size)
-    if not entries:
-        return 0
-    call = machine.vcpu.call
-    refused = machine.state[UNBATCHABLE]
-    # That read proved the span to be inside memory, so results go straight to their words of it.
-    with memory.view[entries_gpa : entries_gpa + len(entries)].cast("Q") as words:
-        at = WORDS - 1
-        for entry in ENTRY.iter_unpack(entries):
-            number = entry[0]
-            try:
-                words[at] = REFUSED if number in refused else call(number, entry[1:7]) & MASK
-            except GuestError as error:  # one entry's answer, as RAX would hold it
-                words[at] = -error.errno & MASK
-            at += WORDS
-    return count
+    return machine.vcpu.call_batch(entries_gpa, count, machine.state[UNBATCHABLE])
 
 
 PLUGIN: Final = Plugin("multicall", "1", (multicall,), ("multicall",))

@@ -6,7 +6,7 @@ A difference between engines is a value offered here, never an `if` in a caller.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -201,6 +201,13 @@ class Vcpu(Protocol):
     def set_syscall_entry(self, rip: int) -> None: ...
     def call(self, number: int, arguments: tuple[int, ...]) -> int:
         """Make one hypercall from inside another (multicall): same table, same checks, counted in calls()."""
+        ...
+
+    def call_batch(self, entries_gpa: int, count: int, refused: Container[int]) -> int:
+        """Make the calls of an array of abi's multicall_entry, copied in once; each result goes to its entry.
+
+        A number in `refused` gets -EINVAL. Raises GuestError(EFAULT) unless all entries are inside memory.
+        """
         ...
 
     # time: a virtual clock that each exit and each skipped idle stretch moves on, never the host's

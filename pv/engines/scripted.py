@@ -6,13 +6,14 @@ keeps what was answered. Time moves EXIT_NS an exit, and over idle stretches to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from guest_sdk import abi
 from pv.dispatch import ANY_KEY, DispatchTable, Row, Shape
 from pv.engines.base import GENERAL_REGISTERS, GuestFault, Latency, RecordedExit
+from pv.engines.batch import call_batch
 from pv.engines.scripted_cpu import MASK, NotedCpu
 from pv.exits import NEXT, Direction, Exit, GuestError, Reason, Reply, ReplyKind, StopWhy, fault
 from pv.memory import GuestMemory
@@ -182,6 +183,9 @@ class ScriptedVcpu(NotedCpu):
         shape = port_shape if exit_.reason == Reason.IO_INSTRUCTION else Shape.EXIT
         row = self._table.find(Reason(exit_.reason), exit_.key, shape)
         return None if row is None else CALL_AS[shape](row, exit_)
+
+    def call_batch(self, entries_gpa: int, count: int, refused: Container[int]) -> int:
+        return call_batch(self.memory, self.call, entries_gpa, count, refused)
 
     def _call(self, number: int, arguments: tuple[int, ...]) -> Reply | int:
         """A hypercall's checks in their order: number, privilege, width of each argument; then its handler."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from errno import E2BIG, EFAULT, EINVAL
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pv.dispatch import DispatchTable, Row
+from pv.engines.batch import call_batch
 from pv.exits import GuestError, Reason
 from pv.memory import PAGE_SIZE, GuestMemory
 
@@ -101,6 +102,9 @@ class RecordingVcpu:
         except GuestError as error:
             return -error.errno
         return result
+
+    def call_batch(self, entries_gpa: int, count: int, refused: Container[int]) -> int:
+        return call_batch(self.machine.memory, self.call, entries_gpa, count, refused)
 
 
 class RecordingConsole:

@@ -7,7 +7,7 @@ Mechanism only. Which handler answers what is decided by the table that a machin
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from posix.mman cimport munmap
 
@@ -37,6 +37,7 @@ cdef extern from "Python.h":
 DEF SLICE_NS = 5000000
 DEF EXIT_COST_NS = 1000
 DEF MOST_BOUND = 2
+DEF ENTRY_WORDS = 8  # abi's multicall_entry: number, six arguments, result
 DEF PAGES_MOST = 1 << 20  # pages of one request, 4 GiB: no exit may take as long as the guest likes
 WHY = tuple(StopWhy)
 SHAPES = {Shape.EXIT: PV_SHAPE_EXIT, Shape.CALL: PV_SHAPE_CALL, Shape.READ: PV_SHAPE_READ, Shape.WRITE: PV_SHAPE_WRITE,
@@ -253,6 +254,36 @@ cdef bint too_wide(const pv_row *row, const uint64_t *arguments) noexcept:
         if row.bits[i] < 64 and arguments[i] >> row.bits[i]:
             return True
     return False
+
+
+cdef bint contains(const uint64_t *numbers, uint64_t count, uint64_t wanted) noexcept:
+    cdef uint64_t i
+    for i in range(count):
+        if numbers[i] == wanted:
+            return True
+    return False
+
+
+cdef int64_t call_one(UnicornVcpu vcpu, uint64_t number, const uint64_t *arguments) except? -1:
+    """One hypercall from inside another: the same table, checks and counts. What would be in RAX after it."""
+    cdef pv_vcpu *c = vcpu.c
+    cdef pv_entry *entry
+    if number >> 31:
+        return -errno_enosys
+    if vcpu.host_deadline_ns and pv_clock_ns() >= vcpu.host_deadline_ns:
+        return -errno_eagain
+    entry = pv_entry_for(c, R_VMCALL, 0, number)
+    entry.calls += 1
+    if entry.row == NULL:
+        return -errno_enosys
+    if pv_user(c) and not entry.row.user_allowed:
+        return -errno_eperm
+    if too_wide(entry.row, arguments):
+        return -errno_einval
+    result = invoke(entry.row, arguments)
+    if PyLong_CheckExact(result):
+        return integer_result(result, entry.row)
+    return -errno_einval  # a call that would change control flow has no place in a batch
 
 
 cdef void hypercall(UnicornVcpu vcpu, pv_entry *entry) except *:
@@ -618,28 +649,40 @@ cdef class UnicornVcpu(Registers):
         self.c.syscall_entry = rip
 
     def call(self, uint64_t number, tuple arguments):
-        cdef pv_entry *entry
-        cdef uint64_t boxed[6]
+        cdef uint64_t registers[6]
         cdef int i
-        if number >> 31:
-            return -errno_enosys
-        if self.host_deadline_ns and pv_clock_ns() >= self.host_deadline_ns:
-            return -errno_eagain
-        entry = pv_entry_for(self.c, R_VMCALL, 0, number)
-        entry.calls += 1
-        if entry.row == NULL:
-            return -errno_enosys
-        memset(boxed, 0, sizeof(boxed))
+        memset(registers, 0, sizeof(registers))
         for i in range(min(6, len(arguments))):
-            boxed[i] = arguments[i]
-        if pv_user(self.c) and not entry.row.user_allowed:
-            return -errno_eperm
-        if too_wide(entry.row, boxed):
-            return -errno_einval
-        result = invoke(entry.row, boxed)
-        if PyLong_CheckExact(result):
-            return integer_result(result, entry.row)
-        return -errno_einval  # a call that would change control flow has no place in a batch
+            registers[i] = arguments[i]
+        return call_one(self, number, registers)
+
+    def call_batch(self, uint64_t entries_gpa, uint64_t count, refused):
+        cdef pv_vcpu *c = alive(self.c)
+        cdef uint64_t size = count * ENTRY_WORDS * 8
+        cdef uint8_t *entries = pv_gpa(c, entries_gpa, size) if count <= PAGES_MOST else NULL
+        cdef uint64_t *copy
+        cdef uint64_t *stops
+        cdef uint64_t i, stop_count = len(refused)
+        cdef int64_t result
+        if entries == NULL:
+            raise GuestError(EFAULT, f"{count} entries at gpa {entries_gpa:#x} are outside guest memory")
+        copy = <uint64_t *>malloc(size + stop_count * 8 + 8)
+        if copy == NULL:
+            raise MemoryError("no memory for a batch")
+        try:
+            memcpy(copy, entries, size)  # once: what a call does to the array is not seen
+            stops = copy + count * ENTRY_WORDS
+            for i, number in enumerate(refused):
+                stops[i] = number
+            for i in range(count):
+                if contains(stops, stop_count, copy[i * ENTRY_WORDS]):
+                    result = -errno_einval
+                else:
+                    result = call_one(self, copy[i * ENTRY_WORDS], copy + i * ENTRY_WORDS + 1)
+                memcpy(entries + (i * ENTRY_WORDS + ENTRY_WORDS - 1) * 8, &result, 8)
+        finally:
+            free(copy)
+        return count
 
     # ---- time ----
 
