@@ -83,24 +83,29 @@ def shares(counts: dict[str, int], width: int | None = None) -> str:
 def comparison_table(rows: Sequence[ComparisonRow], width: int = WIDTH) -> Group:
     """The table of `pvkit compare`, `width` characters at most: a workload's techniques one under the other.
 
-    Columns that do not fit are left out whole. Results have a column only where one is not as it should be.
+    Columns that do not fit are left out whole; first that of the results, where all are as they should be.
     """
     cells = columns(rows)
-    if all(row.agrees is not False and row.ended == WELL for row in rows):
+    reasons = max((len(shares(row.exits_by_reason, 0)) for row in rows), default=0)
+    if taken(cells) + GAP + reasons > width and all(row.agrees is not False and row.ended == WELL for row in rows):
         del cells["result"]
     for heading in LEFT_OUT:
         if taken(cells) <= width:
             break
         del cells[heading]
     room = width - taken(cells) - GAP
-    if room >= max((len(shares(row.exits_by_reason, 0)) for row in rows), default=0):
+    if room >= reasons:
         cells["exit reasons"] = [shares(row.exits_by_reason, room) for row in rows]
     compared = ratios(rows)
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))  # the box adds one
     for heading in cells:
         table.add_column(heading, justify="right" if heading in NUMBERS else "left", no_wrap=True)
     for index, row in enumerate(rows):
-        styles = {"workload": "bold", "ratio": ratio_style(row, compared[index]), "result": "bold red"}
+        styles = {
+            "workload": "bold",
+            "ratio": ratio_style(row, compared[index]),
+            "result": "bold red" * (row.agrees is False or row.ended != WELL),
+        }
         table.add_row(*(Text(texts[index], styles.get(heading, "")) for heading, texts in cells.items()))
     return Group(Text("The same work under each technique", "bold"), "", table, "", Text(footnote(rows), "dim"))
 
