@@ -37,6 +37,7 @@ cdef extern from "Python.h":
 DEF SLICE_NS = 5000000
 DEF EXIT_COST_NS = 1000
 DEF MOST_BOUND = 2
+DEF MOST_ARGUMENTS = 6
 DEF ENTRY_WORDS = 8  # abi's multicall_entry: number, six arguments, result
 DEF PAGES_MOST = 1 << 20  # pages of one request, 4 GiB: no exit may take as long as the guest likes
 WHY = tuple(StopWhy)
@@ -110,7 +111,6 @@ cdef class Core:
         free(c.shadow.tracked)
         free(c.shadow.mapped_by)
         free(c.tables.roots)
-        free(c.rows)
         free(c.index)
         free(c.entries)
         free(c.decoded)
@@ -155,6 +155,48 @@ class NativeHandlers:
     syscall = NativeHandler("syscall", PV_NATIVE_SYSCALL)
     trap_table = NativeHandler("trap_table", PV_NATIVE_REFLECT)
     syscall_entry = NativeHandler("syscall_entry", PV_NATIVE_SYSCALL)
+
+
+NATIVE_REASONS = {PV_NATIVE_REFLECT: (R_EXCEPTION, R_SOFTWARE), PV_NATIVE_SHADOW_FAULT: (R_EXCEPTION,), PV_NATIVE_SYSCALL: (R_SYSCALL,)}
+
+
+cdef class Compiled:
+    """A table's rows as the core reads them, and the handlers that they point to."""
+
+    cdef pv_row *rows
+    cdef uint32_t count
+    cdef list handlers
+
+    def __cinit__(self, table):
+        cdef pv_row *r
+        cdef list rows = list(table)
+        self.handlers = []
+        self.rows = <pv_row *>calloc(len(rows) + 1, sizeof(pv_row))
+        if self.rows == NULL:
+            raise MemoryError("no memory for the dispatch table")
+        for row in rows:
+            r = &self.rows[self.count]
+            handler = row.handler
+            self.handlers.append(handler)
+            r.reason = row.reason
+            r.first = row.first
+            r.last = row.last
+            r.handler = <void *>handler
+            r.shape = SHAPES[row.shape]
+            r.native = (<NativeHandler>handler).code if isinstance(handler, NativeHandler) else PV_NATIVE_NONE
+            if r.shape == PV_SHAPE_NATIVE and r.reason not in NATIVE_REASONS.get(r.native, ()):
+                raise ValueError(f"{row.owner}: {handler!r} is no native handler for reason {row.reason!r}")
+            if len(row.argument_bits) > MOST_ARGUMENTS:
+                raise ValueError(f"{row.owner}: {row.name} has {len(row.argument_bits)} arguments; there are registers for {MOST_ARGUMENTS}")
+            r.argc = len(row.argument_bits)
+            r.user_allowed = row.user_allowed
+            for j, bits in enumerate(row.argument_bits):
+                r.bits[j] = bits
+            unpack_partial(r, handler)
+            self.count += 1
+
+    def __dealloc__(self):
+        free(self.rows)
 
 
 # ---- from the core into Python: called with the GIL held ----
@@ -212,7 +254,7 @@ cdef int raised() except -1:
 
 cdef object invoke(const pv_row *row, const uint64_t *arguments):
     """Call a Shape.CALL handler with its bound and register arguments. A GuestError is answered by its errno."""
-    cdef PyObject *boxed[MOST_BOUND + 6]
+    cdef PyObject *boxed[MOST_BOUND + MOST_ARGUMENTS]
     cdef int i, bound = row.bound_count, count = bound + row.argc
     cdef PyObject *result
     for i in range(bound):
@@ -272,9 +314,9 @@ cdef int64_t call_one(UnicornVcpu vcpu, uint64_t number, const uint64_t *argumen
         return -errno_enosys
     if vcpu.host_deadline_ns and pv_clock_ns() >= vcpu.host_deadline_ns:
         return -errno_eagain
-    entry = pv_entry_for(c, R_VMCALL, 0, number)
+    entry = pv_entry_for(alive(c), R_VMCALL, 0, number)
     entry.calls += 1
-    if entry.row == NULL:
+    if entry.row == NULL or entry.row.shape != PV_SHAPE_CALL:  # an exit's handler, too, has no place in a batch
         return -errno_enosys
     if pv_user(c) and not entry.row.user_allowed:
         return -errno_eperm
@@ -419,7 +461,8 @@ cdef class UnicornVcpu(Registers):
     cdef readonly Shadow shadow
     cdef readonly object native
     cdef object memory, view, decoder, interrupt_source, timer_source, table, error
-    cdef list handlers
+    cdef Compiled rows
+    cdef list replaced  # rows that a handler may still be answering for
     cdef bint running
     cdef uint64_t host_deadline_ns
     cdef object __weakref__
@@ -448,7 +491,7 @@ cdef class UnicornVcpu(Registers):
         self.decoder = decode
         self.interrupt_source = no_interrupt
         self.timer_source = no_timer
-        self.handlers = []
+        self.replaced = []
         self.native = NativeHandlers
         self.make_views()
         c.index = <uint16_t *>calloc(PV_INDEX, sizeof(uint16_t))
@@ -532,6 +575,8 @@ cdef class UnicornVcpu(Registers):
 
     def start_guest_tables(self, uint64_t rip, uint64_t rsp, uint64_t cr3, uint64_t gdt_base, uint32_t gdt_limit):
         """The state at an unmodified guest's first instruction: its own tables and GDT, written by a loader."""
+        if not alive(self.c).nested:
+            with_shadow(self.c)
         self.c.v.gdt_base = gdt_base
         self.c.v.gdt_limit = gdt_limit
         self.start(rip, rsp, 0x08, 0x10)
@@ -551,7 +596,7 @@ cdef class UnicornVcpu(Registers):
 
         Raises ValueError where the monitor has too few pages for tables of all memory.
         """
-        if pv_tables_map(self.c, 0, 0, 0, self.c.ram_size // 4096, 3) < 0 or pv_tables_unmap(self.c, 0, 0, 1) < 0:
+        if pv_tables_map(with_tables(self.c), 0, 0, 0, self.c.ram_size // 4096, 3) < 0 or pv_tables_unmap(self.c, 0, 0, 1) < 0:
             raise ValueError(f"monitor_pages={self.c.pool.pages} are too few to map {self.c.ram_size} bytes of memory")
         for gpa, size_bytes, flags in segments:
             checked(pv_tables_map(self.c, 0, gpa, gpa, -(-size_bytes // 4096), flags))
@@ -561,6 +606,8 @@ cdef class UnicornVcpu(Registers):
     # ---- verbs of the protocol ----
 
     def load_segment(self, unsigned int segment, unsigned int selector):
+        if segment > 5 or segment == 1:
+            raise IndexError(f"segment {segment} is not one of ES SS DS FS GS: 0, 2-5")
         cdef pv_fault fault = pv_load_segment(alive(self.c), segment, selector)
         if fault.vector >= 0:
             raise_fault(fault)
@@ -628,6 +675,7 @@ cdef class UnicornVcpu(Registers):
         self.c.flush_translations = True
 
     def inject(self, int vector, error_code=None):
+        alive(self.c)
         inject(self, vector, error_code)
 
     def set_interrupt_source(self, acknowledge):
@@ -720,32 +768,22 @@ cdef class UnicornVcpu(Registers):
     # ---- the table ----
 
     def bind(self, table):
-        """Compile the table: rows by reason and key, handlers held, counts kept."""
+        """Compile the table: rows by reason and key, handlers held, counts kept. A handler may do so: it is the last of its rows.
+
+        Raises ValueError for a row that the core cannot run.
+        """
         cdef pv_vcpu *c = self.c
-        cdef list rows = list(table)
-        cdef pv_row *compiled = <pv_row *>calloc(len(rows) + 1, sizeof(pv_row))
-        cdef pv_row *r
+        cdef Compiled compiled = Compiled(table)
         cdef uint32_t i
         cdef pv_entry *entry
-        if compiled == NULL:
-            raise MemoryError("no memory for the dispatch table")
-        for i, row in enumerate(rows):
-            r = &compiled[i]
-            r.reason = row.reason
-            r.first = row.first
-            r.last = row.last
-            r.handler = <void *>row.handler
-            r.shape = SHAPES[row.shape]
-            r.native = (<NativeHandler>row.handler).code if isinstance(row.handler, NativeHandler) else PV_NATIVE_NONE
-            r.argc = len(row.argument_bits)
-            r.user_allowed = row.user_allowed
-            for j, bits in enumerate(row.argument_bits):
-                r.bits[j] = bits
-            unpack_partial(r, row.handler)
-        free(c.rows)
-        c.rows = compiled
-        c.row_count = len(rows)
-        self.handlers = [row.handler for row in rows]
+        for i in range(compiled.count):
+            if compiled.rows[i].native == PV_NATIVE_SHADOW_FAULT:
+                with_shadow(c)
+        if self.running:
+            self.replaced.append(self.rows)
+        c.rows = compiled.rows
+        c.row_count = compiled.count
+        self.rows = compiled
         self.table = table
         for i in range(c.entry_count):
             entry = &c.entries[i]
@@ -830,7 +868,8 @@ cdef class UnicornVcpu(Registers):
         self.error = None
         c.why = PV_RUNNING
         c.detail[0] = 0
-        c.max_exits = c.exits + max_exits if max_exits else <uint64_t>-1
+        c.max_exits = c.exits + max_exits if max_exits and max_exits < ~c.exits else <uint64_t>-1
+        c.unsettled = True  # what was asked for between two runs
         end = pv_clock_ns() + timeout_ns if timeout_ns else <uint64_t>-1
         self.host_deadline_ns = end if timeout_ns else 0
         try:
@@ -852,11 +891,14 @@ cdef class UnicornVcpu(Registers):
                     state = PyEval_SaveThread()
                     PyEval_RestoreThread(state)
                 release = c.python_exits == 0
+                if self.replaced:
+                    self.replaced = []
                 PyErr_CheckSignals()
         finally:
             c.slice_ns = slice_ns
             c.stop_asked = 0
             self.running = False
+            self.replaced = []
         if c.why == PV_RAISED:
             error, self.error = self.error, None
             raise error
@@ -872,7 +914,7 @@ cdef class UnicornVcpu(Registers):
         To be called before start_guest_tables. Every MSR exits where intercepts has the MSR bit. nested_root:
         tables.root_gpa() of a space whose pages are all mapped with MAP_USER; 0 for shadow paging (mode "trap").
         """
-        if not pv_guest_mode(self.c, intercepts, cr_reads, cr_writes, exceptions, nested_root):
+        if not pv_guest_mode(alive(self.c), intercepts, cr_reads, cr_writes, exceptions, nested_root):
             raise MemoryError("no monitor pages for the control block")
 
     cdef keep_registers(self):
@@ -906,7 +948,10 @@ cdef class UnicornVcpu(Registers):
         self.view = None
         self.memory = None
         self.table = None
-        self.handlers = []
+        self.rows = None
+        c.rows = NULL
+        c.row_count = 0
+        c.exit.insn = NULL
         self.decoder = self.interrupt_source = self.timer_source = None
         if c.decoded != NULL:
             for i in range(PV_DECODED):

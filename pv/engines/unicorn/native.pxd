@@ -55,6 +55,7 @@ cdef extern from "native/vcpu.h" nogil:
 
     enum: PV_TRAP, PV_PARAVIRT
     enum: PV_SHAPE_EXIT, PV_SHAPE_CALL, PV_SHAPE_READ, PV_SHAPE_WRITE, PV_SHAPE_NATIVE
+    enum: R_EXCEPTION, R_SOFTWARE, R_SYSCALL
     enum: PV_NATIVE_NONE, PV_NATIVE_REFLECT, PV_NATIVE_SHADOW_FAULT, PV_NATIVE_SYSCALL
     enum: PV_RUNNING, PV_EXITED, PV_STOPPED, PV_TIMEOUT, PV_RAISED
     enum: PV_LEAVE_NONE, PV_LEAVE_STAY, PV_LEAVE_FAULT
@@ -155,7 +156,7 @@ cdef extern from "native/vcpu.h" nogil:
         int why, status
         char *detail
         uint64_t exits, max_exits, now_ns, deadline_ns, exit_cost_ns, slice_ns
-        cbool interrupt_pending, in_hook, in_block, timing, flush_translations, dead, waiting
+        cbool interrupt_pending, in_hook, in_block, timing, flush_translations, dead, waiting, unsettled
         int leave
         pv_fault leave_fault
         uint32_t stop_asked

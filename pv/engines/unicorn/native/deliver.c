@@ -193,11 +193,14 @@ struct pv_fault pv_return_to(struct pv_vcpu *c, uint64_t rip, uint64_t cs, uint6
 struct pv_fault pv_interrupt_return(struct pv_vcpu *c)
 {
     /* paravirt: the hypercall's number is in RAX, so the interrupted one lies on top of the frame */
-    uint64_t image[6], *frame = image + (c->mode == PV_PARAVIRT), seen = pv_rflags(c);
+    uint64_t image[6], *frame = image + (c->mode == PV_PARAVIRT), seen = pv_rflags(c), rsp = *pv_register(c, PV_RSP);
+    uint64_t size = 40 + 8 * (c->mode == PV_PARAVIRT);
     bool user = pv_user(c);
     if (seen & FLAG_NT)
         return PV_FAULT_CODE(VEC_GP, 0);
-    struct pv_fault fault = pv_linear(c, *pv_register(c, PV_RSP), image, 40 + 8 * (c->mode == PV_PARAVIRT), false, user);
+    if (!pv_canonical(rsp) || !pv_canonical(rsp + size - 1))
+        return PV_FAULT_CODE(VEC_SS, 0);
+    struct pv_fault fault = pv_linear(c, rsp, image, size, false, user);
     if (fault.vector >= 0)
         return fault;
     fault = pv_return_to(c, frame[0], frame[1] & 0xffff, frame[3], frame[4] & 0xffff);

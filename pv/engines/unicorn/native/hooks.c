@@ -6,7 +6,7 @@
 #include "vcpu.h"
 #include <stdlib.h>
 
-enum { SVM_BASE = 0x100, SVM_LAST = 0x600, LEAVE_BLOCK = 0xe00, KEY_IN_ECX = -2 };
+enum { SVM_BASE = 0x100, SVM_LAST = 0x600, LEAVE_BLOCK = 0xe00, KEY_IN_ECX = -2, FLAG_TF = 1 << 8 };
 
 /* Bytes before the opcode. LOCK counts: the processor beneath runs SYSCALL, IN and their like with it. */
 static int prefixes(const uint8_t *code, int have)
@@ -117,6 +117,20 @@ static bool emulated(struct pv_vcpu *c)
     return true;
 }
 
+/* The trap behind an instruction that began with TF set (SDM vol. 3, 17.3.1.4), where the monitor was the processor: RIP has
+ * left `rip`, and no event came instead. MOV to SS holds it off; it ends a HLT. */
+static void single_step(struct pv_vcpu *c, uint64_t rip, uint64_t delivered)
+{
+    if (c->why != PV_RUNNING || ENV64(c->env, ENV_RIP) == rip || c->events_delivered != delivered)
+        return;
+    if (c->exit.reason == R_SEGMENT && ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ)
+        return;
+    c->waiting = false;
+    struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, VEC_DB);
+    c->exit.error_code = 0;
+    pv_answer(c, entry);
+}
+
 static void leave_block(struct pv_vcpu *c)
 {
     int how = c->leave;
@@ -131,15 +145,18 @@ static void leave_block(struct pv_vcpu *c)
 static void on_interrupt(uc_engine *uc, uint32_t number, void *user)
 {
     struct pv_vcpu *c = user;
-    bool software = ENV32(c->env, ENV_EXCEPTION_IS_INT);
+    bool software = ENV32(c->env, ENV_EXCEPTION_IS_INT), instruction = false, stepping = ENV64(c->env, ENV_EFLAGS) & FLAG_TF;
+    uint64_t rip = ENV64(c->env, ENV_RIP), delivered = c->events_delivered;
     (void)uc;
     c->in_hook = true;
     ENV32(c->env, ENV_OLD_EXCEPTION) = 0xffffffff; /* else a second contributory fault arrives as a double fault */
     ENV32(c->env, ENV_EXCEPTION_IS_INT) = 0;       /* else the next exit has a stale RIP */
     if (number == LEAVE_BLOCK) {
         leave_block(c);
+        instruction = true;
     } else if (number >= SVM_BASE && number < SVM_LAST) {
         pv_svm_exit(c, number - SVM_BASE);
+        instruction = true;
     } else if (number > 0xff) {
         pv_stop(c, PV_ENGINE_ERROR, 0, "the engine reports event %#x at RIP %#llx", number, (unsigned long long)ENV64(c->env, ENV_RIP));
     } else if (ring_holds(c)) {
@@ -147,13 +164,15 @@ static void on_interrupt(uc_engine *uc, uint32_t number, void *user)
         c->exit.address = ENV64(c->env, ENV_CR + 16);
         if (software)
             pv_answer(c, pv_take(c, R_SOFTWARE, 0, number & 0xff));
-        else if (number != VEC_GP || !emulated(c)) {
+        else if (!(instruction = number == VEC_GP && emulated(c))) {
             uint32_t error = ENV32(c->env, ENV_ERROR_CODE);
             struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, number);
             c->exit.error_code = error;
             pv_answer(c, entry);
         }
     }
+    if (stepping && instruction)
+        single_step(c, rip, delivered);
     pv_settle(c);
     c->in_hook = false;
 }
@@ -174,11 +193,14 @@ static bool on_invalid(uc_engine *uc, void *user)
     if (ring_holds(c)) {
         int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code);
         if (pv_asks(c, code, have)) {
-            uint64_t number = *pv_register(c, PV_RAX);
+            uint64_t number = *pv_register(c, PV_RAX), rip = ENV64(c->env, ENV_RIP), delivered = c->events_delivered;
+            bool stepping = ENV64(c->env, ENV_EFLAGS) & FLAG_TF;
             struct pv_entry *entry = pv_take(c, R_VMCALL, 0, number >> 31 ? PV_NO_NUMBER : (int64_t)number);
             c->exit.length = 3;
             pv_answer(c, entry);
             ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ;
+            if (stepping)
+                single_step(c, rip, delivered);
         } else {
             int at = prefixes(code, have);
             bool icebp = at < have && code[at] == 0xf1; /* INT1: a debug exception behind it (SDM vol. 2, INT n) */
@@ -227,6 +249,7 @@ static void end_in_block(struct pv_vcpu *c, int how)
             pv_length_here(c, &string);
         if (string) { /* INS and OUTS: the element is moved after the hook; settle at the block's end */
             c->leave = PV_LEAVE_NONE;
+            c->unsettled = true;
             pv_uc.emu_stop(c->uc);
         } else {
             c->in_hook = false;

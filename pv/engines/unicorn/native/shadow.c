@@ -9,7 +9,7 @@
 #include "vcpu.h"
 #include <stdlib.h>
 
-enum { EMPTY_ROOT = 1, FIRST_PAGE = 2, MANY = 0xffffffff, IDLE_MOST = 3 };
+enum { EMPTY_ROOT = 1, FIRST_PAGE = 2, MANY = 0xffffffff, IDLE_MOST = 3, DYING = 2 /* of `live` */ };
 
 static uint64_t tag_of(uint64_t gfn, int level, bool direct) { return gfn << 4 | (uint64_t)direct << 3 | (uint64_t)level; }
 static uint64_t tag_gfn(uint64_t tag) { return tag >> 4; }
@@ -202,45 +202,60 @@ static bool sync_unsync(struct pv_vcpu *c)
     return changed;
 }
 
-/* Forget a page whose frame the guest uses for something else by now. */
-static void forget(struct pv_vcpu *c, uint32_t page)
+/* One pass over all shadow pages for what sync_all put off, however much it is: a guest decides how many pages those are. */
+static void sweep(struct pv_vcpu *c)
 {
     struct pv_shadow *s = &c->shadow;
-    uint64_t tag = s->pages[page].tag;
-    uint32_t *link = &s->hash[bucket(s, tag)];
-    while (*link != page)
-        link = &s->pages[*link].hash_next;
-    *link = s->pages[page].hash_next;
-    for (uint32_t parent = FIRST_PAGE; parent < c->pool.used; parent++)
-        if (s->pages[parent].live && s->pages[parent].level == s->pages[page].level + 1)
-            for (int i = 0; i < 512; i++) {
-                uint64_t *entry = &pv_page(&c->pool, parent)[i];
-                if (*entry & PTE_P && page_of(*entry) == page)
-                    *entry = 0;
-            }
-    s->pages[page] = (struct pv_shadow_page){ 0 };
-    pv_pool_give(&c->pool, page);
+    for (uint32_t page = FIRST_PAGE; page < c->pool.used; page++)
+        for (int i = 0; s->pages[page].live && i < 512; i++) {
+            uint64_t *entry = &pv_page(&c->pool, page)[i];
+            if (!(*entry & PTE_P))
+                continue;
+            if (s->pages[page].level)
+                *entry = s->pages[page_of(*entry)].live == DYING ? 0 : *entry;
+            else if (*entry & PTE_W && s->tracked[(*entry & PV_FRAME) >> 12])
+                *entry &= ~(uint64_t)PTE_W;
+        }
+    for (uint32_t page = FIRST_PAGE; page < c->pool.used; page++)
+        if (s->pages[page].live == DYING) {
+            uint32_t *link = &s->hash[bucket(s, s->pages[page].tag)];
+            while (*link != page)
+                link = &s->pages[*link].hash_next;
+            *link = s->pages[page].hash_next;
+            s->pages[page] = (struct pv_shadow_page){ 0 };
+            pv_pool_give(&c->pool, page);
+        }
 }
 
 static void sync_all(struct pv_vcpu *c)
 {
     struct pv_shadow *s = &c->shadow;
     uint32_t count = s->unsync_count;
+    bool put_off = false;
     s->unsync_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t page = s->unsync_list[i];
         struct pv_shadow_page *p = &s->pages[page];
+        uint64_t gfn = tag_gfn(p->tag);
         sync_page(c, page);
         p->unsync = 0;
         if (!write_protect(c)) {
             add_unsync(s, page);
         } else if (++p->idle > IDLE_MOST && page != s->root) {
-            forget(c, page);
+            p->live = DYING; /* the guest uses its frame for something else by now */
+            put_off = true;
         } else {
-            s->tracked[tag_gfn(p->tag)] = 1;
-            protect(c, tag_gfn(p->tag));
+            s->tracked[gfn] = 1;
+            if (s->mapped_by[gfn] == MANY) {
+                s->mapped_by[gfn] = 0;
+                put_off = true;
+            } else {
+                protect(c, gfn);
+            }
         }
     }
+    if (put_off)
+        sweep(c);
 }
 
 void pv_shadow_load(struct pv_vcpu *c, uint64_t cr3)

@@ -104,16 +104,17 @@ struct pv_vcpu {
     char detail[256];
     uint64_t exits, exits_at_slice, max_exits;
     uint64_t now_ns, deadline_ns, exit_cost_ns;
-    bool interrupt_pending, in_hook, in_block, timing, flush_translations, dead, waiting, window_open, guest_mode, nested;
+    bool interrupt_pending, in_hook, in_block, timing, flush_translations, dead, waiting, unsettled, window_open, guest_mode, nested;
     uint32_t vmcb_page; /* of guest mode: the control block; the two pages behind it say which MSRs exit: all. 0: none yet */
     uint64_t escape_rip;
     bool escaped;
+    /* unsettled: something fell due that no exit will settle, so the next slice begins with it */
     /* what an in-block hook could not do there, done once the block is left */
     enum { PV_LEAVE_NONE, PV_LEAVE_ADVANCE, PV_LEAVE_STAY, PV_LEAVE_FAULT } leave;
     struct pv_fault leave_fault;
     volatile uint32_t stop_asked;
     int stop_status;
-    uint64_t slice_ns, slice_start_ns;
+    uint64_t slice_ns, slice_start_ns, quiet_ns; /* quiet_ns: how long the guest has run since its last exit, counted by slices */
     volatile uint64_t slice_end_ns; /* the slicer moves it on when it repeats a stop */
     struct pv_vcpu *watch_next;
     sigjmp_buf abort_jump;

@@ -45,10 +45,12 @@ static void *slicer(void *unused)
     return NULL;
 }
 
-/* A forked child has no slicer and runs nothing yet. */
+/* A forked child has no slicer. A guest whose handler forked goes on in it: its slice ends there, and the next has one. */
 static void in_child(void)
 {
     pthread_mutex_init(&lock, NULL);
+    for (struct pv_vcpu *c = watched; c; c = c->watch_next)
+        pv_uc.emu_stop(c->uc);
     watched = NULL;
     started = false;
 }

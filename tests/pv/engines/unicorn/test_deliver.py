@@ -146,6 +146,58 @@ def test_single_step_traps_after_one_instruction(trap: Trap) -> None:
     assert not guest.vcpu.rflags & TF
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "cli",
+        "sti",
+        "cpuid",
+        "rdtsc",
+        "rdtscp",
+        "wbinvd",
+        "mov rax, cr0",
+        "mov ds, dx",
+        "in al, 0x61",
+        "out 0x80, al",
+        "hlt",
+    ],
+)
+def test_single_step_traps_behind_what_the_monitor_does(trap: Trap, code: str) -> None:
+    guest = trap(f"mov edx, {KERNEL_SS}; mov ecx, 0; push {TF | 2}; popfq; {code}; ud2")
+    before = length(f"mov edx, {KERNEL_SS}; mov ecx, 0; push {TF | 2}; popfq")
+    assert guest.run().status == DB
+    frame = guest.frame()
+    assert frame.rip == CODE + before + length(code)
+    assert frame.rflags & TF
+
+
+def test_single_step_waits_behind_a_mov_to_ss(trap: Trap) -> None:
+    text = f"mov edx, {KERNEL_SS}; push {TF | 2}; popfq; mov ss, dx; nop"
+    guest = trap(f"{text}; ud2")
+    assert guest.run().status == DB
+    assert guest.frame().rip == CODE + length(text)
+
+
+def test_single_step_traps_behind_a_hypercall(paravirt: Paravirt) -> None:
+    guest = paravirt(f"mov eax, 0x7000; push {TF | 2}; popfq; vmcall; ud2")
+    assert guest.run().status == DB
+    assert guest.frame().rip == CODE + length(f"mov eax, 0x7000; push {TF | 2}; popfq; vmcall")
+
+
+def test_single_step_does_not_trap_behind_a_fault(trap: Trap) -> None:
+    guest = trap(f"mov eax, {1 << 31}; push {TF | 2}; popfq; mov cr0, rax; ud2")
+    assert guest.run().status == GP
+    assert guest.frame(error=True).rip == CODE + length(f"mov eax, {1 << 31}; push {TF | 2}; popfq")
+
+
+@pytest.mark.parametrize("rsp", [0x800000000000, 0x7FFFFFFFFFFFFFF8, 0xFFFF7FFFFFFFFFF0])
+def test_iretq_from_no_canonical_stack_is_a_stack_fault(trap: Trap, rsp: int) -> None:
+    guest = trap(f"mov rsp, {rsp}; iretq")
+    guest.gate(SS, ist=1)
+    assert guest.run().status == SS
+    assert guest.frame(error=True).error == 0
+
+
 @pytest.mark.parametrize("offset", range(16))
 def test_the_frame_is_aligned_to_16_bytes(trap: Trap, offset: int) -> None:
     guest = trap(f"mov rsp, {TOP - offset}; ud2")

@@ -437,6 +437,31 @@ def test_nobody_answers(trap: Trap) -> None:
     assert outcome.record[-1].code.startswith(b"\x0f\xa2")
 
 
+@pytest.mark.parametrize("slice_ns", [20_000, 5_000_000])
+def test_an_upcall_let_in_by_a_store_comes_at_the_next_exit(paravirt: Paravirt, slice_ns: int) -> None:
+    """Wherever slices end: not between the store and the look at what is pending, as guests do it."""
+    turns = 2000
+    guest = paravirt(
+        f"mov r12d, {turns}; again: mov byte ptr [{DATA}], 0; {vmcall(0x8000)} mov byte ptr [{DATA}], 1;"
+        f"mov ecx, 300; wait: dec ecx; jnz wait; add r13, r14; add r15, 1; {vmcall(0x8001)}"
+        "sub r14, 1; dec r12d; jnz again; ud2",
+        {DATA + 0x800: f"add r14, 1; {PV_RETURN}"},
+    )
+    guest.vcpu.set_event_page(DATA, DATA + 0x800)
+    interrupts = Interrupts(guest)
+
+    def send() -> int:
+        interrupts.raise_()
+        return 0
+
+    with_calls(guest, call_row(send), call_row(lambda: 0, 0x8001))
+    guest.vcpu.set_slice(slice_ns)
+    outcome = guest.run()
+    assert outcome.status == UD
+    assert outcome.events["interrupts delivered"] == guest.vcpu.r15 == turns
+    assert guest.vcpu.r13 == 0
+
+
 # ---- budgets, counts ----
 
 

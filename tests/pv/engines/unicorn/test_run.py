@@ -101,10 +101,41 @@ def test_a_paravirtual_guest_that_faults_for_ever(paravirt: Paravirt) -> None:
     assert outcome.events["double faults"] == 1
 
 
-def test_time_passes_for_a_guest_that_only_spins(trap: Trap) -> None:
-    guest = trap("again: jmp again")
-    guest.run(timeout=SHORT_S, max_exits=None)
-    assert guest.vcpu.now_ns >= 5_000_000
+@pytest.mark.parametrize("slice_ns", [1000, 50_000])
+def test_time_passes_up_to_the_next_timer_for_a_guest_that_only_spins(trap: Trap, slice_ns: int) -> None:
+    guest = trap("again: cmp byte ptr [0x130000], 0; je again; ud2")
+    fired: list[int] = []
+
+    def fire() -> None:
+        fired.append(guest.vcpu.now_ns)
+        guest.memory.write(DATA, b"\x01")
+
+    guest.machine.clock.at(3_333_333, fire)
+    guest.vcpu.set_slice(slice_ns)
+    assert guest.run(max_exits=None).status == UD
+    assert fired == [3_333_333]
+
+
+def test_time_passes_on_a_clock_page_that_is_looked_at(paravirt: Paravirt) -> None:
+    guest = paravirt(f"again: cmp qword ptr [{DATA + 8}], 2000000; jb again; ud2")
+    guest.vcpu.set_clock_page(DATA)
+    assert guest.run(max_exits=None).status == UD
+    assert guest.word(DATA + 8) == guest.vcpu.now_ns >= 2_000_000
+    assert guest.word(DATA) % 2 == 0
+
+
+def test_computing_takes_no_time_where_there_is_nothing_to_wait_for(trap: Trap) -> None:
+    guest = trap("mov ecx, 3000000; again: dec ecx; jnz again; rdtsc; ud2")
+    guest.vcpu.set_slice(1000)
+    assert guest.run().status == UD
+    assert guest.vcpu.slices > 3
+    assert guest.vcpu.now_ns == 1000 * sum(guest.vcpu.counters().values())
+
+
+def test_the_widest_exit_budget_is_none(paravirt: Paravirt) -> None:
+    guest = paravirt("mov eax, 0x7000; vmcall; again: jmp again")
+    assert guest.run(timeout=SHORT_S, max_exits=None).exits.total == 1
+    assert guest.run(timeout=SHORT_S, max_exits=(1 << 64) - 1).why is StopWhy.TIMEOUT
 
 
 def test_stop_from_another_thread(trap: Trap) -> None:

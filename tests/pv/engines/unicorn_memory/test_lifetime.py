@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -113,6 +113,67 @@ def test_a_closed_machine_shows_its_registers_and_nothing_else(technique: str) -
     for verb in (lambda: vcpu.read_linear(0x100000, 8), lambda: vcpu.tables.create(), lambda: vcpu.shadow.load(0)):
         with pytest.raises(EngineError, match="closed"):
             verb()
+
+
+CLOSED: dict[str, Callable[[Any], object]] = {
+    "guest_mode": lambda vcpu: vcpu.guest_mode(0, 0, 0, 0, 0),
+    "inject": lambda vcpu: vcpu.inject(13, 0),
+    "start_guest_tables": lambda vcpu: vcpu.start_guest_tables(0x100000, 0x80000, 0x10000, 0x1000, 0x17),
+    "start_monitor_tables": lambda vcpu: vcpu.start_monitor_tables(0x100000, 0x80000, []),
+    "call": lambda vcpu: vcpu.call(0x1000, ()),
+    "root_gpa": lambda vcpu: vcpu.tables.root_gpa(0),
+}
+
+
+@pytest.mark.parametrize("technique", ["paravirt", "trap"])
+@pytest.mark.parametrize("verb", CLOSED)
+def test_a_closed_machine_refuses(technique: str, verb: str) -> None:
+    machine = Machine(technique=technique)
+    machine.load(b"\xf4")
+    machine.close()
+    with pytest.raises(EngineError, match="closed"):
+        CLOSED[verb](machine.vcpu)
+
+
+def test_the_instruction_of_an_exit_is_gone_with_its_machine() -> None:
+    with Machine(technique="trap") as machine:
+        machine.load(b"\x0f\x20\xc0\xf4")  # mov rax, cr0
+        machine.run(max_exits=1)
+        machine.run(timeout=5)
+        view = machine.vcpu.exit
+        assert view.insn is not None
+    assert view.insn is None
+
+
+OTHERS: list[tuple[str, Callable[[Any], object]]] = [
+    ("trap", lambda vcpu: vcpu.tables.create()),
+    ("trap", lambda vcpu: vcpu.tables.destroy(1)),
+    ("trap", lambda vcpu: vcpu.tables.activate(0)),
+    ("trap", lambda vcpu: vcpu.tables.root_gpa(0)),
+    ("trap", lambda vcpu: vcpu.tables.map(0, 0, 0, 1, 7)),
+    ("trap", lambda vcpu: vcpu.tables.unmap(0, 0, 1)),
+    ("trap", lambda vcpu: vcpu.tables.lookup(0, 0)),
+    ("trap", lambda vcpu: vcpu.start_monitor_tables(0x100000, 0x80000, [])),
+    ("paravirt", lambda vcpu: vcpu.shadow.load(0)),
+    ("paravirt", lambda vcpu: vcpu.shadow.invalidate(0)),
+    ("paravirt", lambda vcpu: vcpu.shadow.flush()),
+    ("paravirt", lambda vcpu: vcpu.start_guest_tables(0x100000, 0x80000, 0x10000, 0x1000, 0x17)),
+]
+
+
+@pytest.mark.parametrize(("technique", "verb"), OTHERS)
+def test_page_tables_of_the_other_kind_are_refused(technique: str, verb: Callable[[Any], object]) -> None:
+    with Machine(technique=technique) as machine:
+        machine.load(b"\xf4")
+        with pytest.raises(EngineError, match="page tables"):
+            verb(machine.vcpu)
+        assert machine.run(timeout=5).why.name in ("HALTED", "SHUTDOWN")
+
+
+@pytest.mark.parametrize("segment", [1, 6, 1 << 31])
+def test_a_segment_that_cannot_be_loaded(segment: int) -> None:
+    with Machine(technique="trap") as machine, pytest.raises(IndexError, match="ES SS DS FS GS"):
+        machine.vcpu.load_segment(segment, 0x10)
 
 
 def test_a_view_outlives_its_machine() -> None:

@@ -171,6 +171,27 @@ def test_a_page_that_was_a_table_stops_costing_faults() -> None:
     assert spent["EXCEPTION_NMI"] <= 3
 
 
+def test_tables_written_by_two_ways_are_followed_after_each_load() -> None:
+    """Each table is mapped writable three times; what is changed by any of them holds after a load of CR3."""
+    pages, tables = 40, 0x580000
+    windows = [WINDOW + (1 + page << 21) for page in range(pages)]
+    steps = [(guest.EDIT, TABLES + 0x1000 + (1 + page) * 8, tables + page * 4096 | 0x67) for page in range(pages)]
+    steps += [(guest.EDIT, tables + page * 4096, DATA + page * 4096 | 0x63) for page in range(pages)]
+    steps += [(guest.EDIT, pte(way + page), tables + page * 4096 | 0x63) for way in (100, 200) for page in range(pages)]
+    steps += [(guest.WRITE, at, page) for page, at in enumerate(windows)]
+    expected = [0] * pages
+    for turn in range(1, 7):
+        for page in range(pages):
+            entry = DATA + (page + turn) % pages * 4096 | 0x63
+            ways = [WINDOW + (way + page << 12) for way in (100, 200)]
+            steps += [(guest.WRITE, ways[turn % 2] + 8, entry), (guest.WRITE, ways[1 - turn % 2] + 16, entry)]
+        steps += [(guest.LOAD_CR3, ROOT, 0)]
+        steps += [(guest.READ, at + offset, 0) for at in windows for offset in (4096, 8192)]
+        expected += [0] * (2 * pages) + [(page + turn) % pages for page in range(pages) for _ in range(2)]
+    with window(steps) as made:
+        assert guest.finish(made) == [Record(DONE, value, 0) for value in expected]
+
+
 def test_the_pool_used_up_is_only_slower() -> None:
     """Each page of the window in a table of its own, many times the pool."""
     pages = 64

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 from collections.abc import Iterator
 
 import pytest
 
 from pv.dispatch import ANY_KEY, Row, Shape
+from pv.engines.unicorn import EngineError, NativeHandlers
 from pv.exits import NEXT, Exit, Reason, StopWhy, stop
 from pv.machine import Machine
 from tests.pv.engines.unicorn_memory.machines import machine
@@ -95,6 +98,65 @@ def test_a_table_bound_anew_answers_at_once_and_counts_go_on() -> None:
         assert (why, status) == (StopWhy.EXITED, 3)
         assert made.vcpu.rbx == 5
         assert made.vcpu.counters()[Reason.VMCALL, 0x8001] == 2
+
+
+def test_a_handler_may_bind_the_table_that_it_stands_in() -> None:
+    """Nothing of the old table may be gone before the call has returned: argument count, handler, bound arguments."""
+    gone: list[int] = []
+    known: list[tuple[int, ...]] = []
+
+    class Rebinding:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def __call__(self, *arguments: int) -> int:
+            bind(self.number + 1)
+            gc.collect()
+            assert self.number not in gone
+            known.append(arguments)
+            return self.number
+
+        def __del__(self) -> None:
+            gone.append(self.number)
+
+    def bind(number: int) -> None:
+        handler = functools.partial(Rebinding(number), number)
+        row = Row(Reason.VMCALL, 7, 7, handler, "test", "rebinding", Shape.CALL, (64,) * 6)
+        made.vcpu.bind([row, Row(Reason.VMCALL, 8, 8, lambda: stop(0), "test", "end", Shape.CALL)])
+
+    with machine("mov eax, 7; vmcall; add rbx, rax; " * 5 + "mov eax, 8; vmcall", "paravirt") as made:
+        bind(1)
+        assert made.run(timeout=20).why is StopWhy.EXITED
+        assert made.vcpu.rbx == 1 + 2 + 3 + 4 + 5
+        assert [arguments[0] for arguments in known] == [1, 2, 3, 4, 5]
+        assert sorted(gone) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (Row(Reason.VMCALL, 7, 7, print, "test", "seven", Shape.CALL, (64,) * 7), "7 arguments"),
+        (Row(Reason.CPUID, ANY_KEY, ANY_KEY, NativeHandlers.reflect, "test", "", Shape.NATIVE), "no native handler"),
+        (Row(Reason.VMCALL, 7, 7, print, "test", "", Shape.NATIVE), "no native handler"),
+    ],
+)
+def test_a_row_that_the_core_cannot_run_is_refused(row: Row, why: str) -> None:
+    with machine("mov eax, 7; vmcall; mov rbx, rax; mov eax, 0xf002; vmcall", "paravirt", hypercalls=[Calls()]) as made:
+        with pytest.raises(ValueError, match=why):
+            made.vcpu.bind([row])
+        assert made.run(timeout=10).status == 3  # by the table that it had
+
+
+def test_shadow_faults_need_shadow_tables() -> None:
+    row = Row(Reason.EXCEPTION_NMI, 14, 14, NativeHandlers.shadow_fault, "test", "", Shape.NATIVE)
+    with machine("nop", "paravirt") as made, pytest.raises(EngineError, match="page tables"):
+        made.vcpu.bind([row])
+
+
+def test_an_exits_handler_is_no_call_of_a_batch() -> None:
+    with machine("nop", "paravirt", hypercalls=[Calls()]) as made:
+        assert made.vcpu.call(0x8001, ()) == ENOSYS
+        assert made.vcpu.call(0xF001, (1, 2)) == 77
 
 
 def test_latencies_are_counted_in_buckets_that_hold_them() -> None:

@@ -227,6 +227,31 @@ def test_a_fork_while_another_thread_runs_a_guest() -> None:
         assert other.outcome.why is StopWhy.STOPPED
 
 
+def test_the_child_of_a_handler_that_forks_keeps_its_time_budget() -> None:
+    children: list[int] = []
+
+    def fork() -> int:
+        children.append(os.fork())
+        return 0
+
+    text = f"{call(0)}; again: jmp again"
+    with machine(text, "paravirt", hypercalls=[HostCalls(fork)]) as made:
+        why = made.run(timeout=0.3).why
+        if children == [0]:
+            os._exit(0 if why is StopWhy.TIMEOUT else 1)
+        assert why is StopWhy.TIMEOUT
+    for _ in range(400):
+        ended, status = os.waitpid(children[0], os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(children[0], signal.SIGKILL)
+        os.waitpid(children[0], 0)
+        pytest.fail("the child runs for ever")
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
 def test_a_slice_has_a_least_length() -> None:
     with spinning() as made, pytest.raises(ValueError, match="at least"):
         made.vcpu.set_slice(999)
