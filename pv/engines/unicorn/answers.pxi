@@ -1,0 +1,226 @@
+# From the core into Python: an exit is answered, a hypercall made, an instruction decoded. All of it is called with the
+# GIL held. Included by core.pyx.
+
+
+cdef void apply(UnicornVcpu vcpu, object reply) except *:
+    cdef pv_vcpu *c = vcpu.c
+    cdef int kind
+    if reply is next_reply:
+        if not c.in_block:
+            (<uint64_t *>(c.env + ENV_RIP))[0] += c.exit.length
+        return
+    if reply is again_reply:
+        if c.in_block:
+            c.leave = PV_LEAVE_STAY
+        return
+    if not isinstance(reply, Reply):
+        raise TypeError(f"a handler answered {reply!r}, which is not a Reply")
+    kind = reply.kind
+    if kind == KIND_FAULT:
+        inject(vcpu, reply.vector, reply.error_code)
+        return
+    if not c.in_block:
+        (<uint64_t *>(c.env + ENV_RIP))[0] += c.exit.length
+    if kind == KIND_WAIT:
+        c.waiting = True
+    elif kind == KIND_STOP:
+        pv_stop(c, PV_EXITED, reply.status, b"")
+
+
+cdef void inject(UnicornVcpu vcpu, int vector, object error_code) except *:
+    cdef pv_vcpu *c = vcpu.c
+    if not 0 <= vector < 256:
+        raise ValueError(f"vector {vector} is not 0-255")
+    if c.in_block:
+        c.leave_fault.vector = vector
+        c.leave_fault.has_error = error_code is not None
+        c.leave_fault.error = error_code or 0
+        c.leave = PV_LEAVE_FAULT
+    else:
+        pv_deliver(c, vector, error_code is not None, error_code or 0, PV_EXCEPTION)
+
+
+cdef int64_t integer_result(object result, const pv_row *row) except? -1:
+    cdef int overflow = 0
+    cdef int64_t value = PyLong_AsLongLongAndOverflow(result, &overflow)
+    if overflow or value < -4095:
+        raise ValueError(f"{<object>row.handler!r} answered {result}: not in -4095..2**63-1")
+    return value
+
+
+cdef int raised() except -1:
+    """Hand on the exception that the C API has set."""
+    return -1
+
+
+cdef object invoke(const pv_row *row, const uint64_t *arguments):
+    """Call a Shape.CALL handler with its bound and register arguments. A GuestError is answered by its errno."""
+    cdef PyObject *boxed[MOST_BOUND + MOST_ARGUMENTS]
+    cdef int i, bound = row.bound_count, count = bound + row.argc
+    cdef PyObject *result
+    for i in range(bound):
+        boxed[i] = <PyObject *>row.bound[i]
+    for i in range(row.argc):
+        boxed[bound + i] = box(arguments[i])
+        if boxed[bound + i] == NULL:
+            raised()
+    result = PyObject_Vectorcall(<PyObject *>row.callable, boxed, count, NULL)
+    for i in range(row.argc):
+        Py_DECREF_raw(boxed[bound + i])
+    if result == NULL:
+        if PyErr_ExceptionMatches(GuestError):
+            try:
+                raised()
+            except GuestError as error:
+                return -error.errno
+        raised()
+    answered = <object>result
+    Py_DECREF_raw(result)
+    return answered
+
+
+cdef bint too_wide(const pv_row *row, const uint64_t *arguments) noexcept:
+    cdef int i
+    for i in range(row.argc):
+        if row.bits[i] < 64 and arguments[i] >> row.bits[i]:
+            return True
+    return False
+
+
+cdef bint contains(const uint64_t *numbers, uint64_t count, uint64_t wanted) noexcept:
+    cdef uint64_t i
+    for i in range(count):
+        if numbers[i] == wanted:
+            return True
+    return False
+
+
+cdef int64_t call_one(UnicornVcpu vcpu, uint64_t number, const uint64_t *arguments) except? -1:
+    """One hypercall from inside another: the same table, checks and counts. What would be in RAX after it."""
+    cdef pv_vcpu *c = vcpu.c
+    cdef pv_entry *entry
+    if number >> 31:
+        return -errno_enosys
+    if vcpu.host_deadline_ns and pv_clock_ns() >= vcpu.host_deadline_ns:
+        return -errno_eagain
+    entry = pv_entry_for(alive(c), R_VMCALL, 0, number)
+    entry.calls += 1
+    if entry.row == NULL or entry.row.shape != PV_SHAPE_CALL:  # an exit's handler, too, has no place in a batch
+        return -errno_enosys
+    if pv_user(c) and not entry.row.user_allowed:
+        return -errno_eperm
+    if too_wide(entry.row, arguments):
+        return -errno_einval
+    result = invoke(entry.row, arguments)
+    if PyLong_CheckExact(result):
+        return integer_result(result, entry.row)
+    return -errno_einval  # a call that would change control flow has no place in a batch
+
+
+cdef void hypercall(UnicornVcpu vcpu, pv_entry *entry) except *:
+    cdef pv_vcpu *c = vcpu.c
+    cdef const pv_row *row = entry.row
+    cdef uint64_t arguments[6]
+    cdef uint64_t *registers = pv_register(c, 0)
+    cdef int64_t value
+    entry.calls += 1
+    # RDI RSI RDX R10 R8 R9: Linux's and Xen's order
+    arguments[0] = registers[7]
+    arguments[1] = registers[6]
+    arguments[2] = registers[2]
+    arguments[3] = registers[10]
+    arguments[4] = registers[8]
+    arguments[5] = registers[9]
+    if pv_user(c) and not row.user_allowed:
+        value = -errno_eperm
+    elif too_wide(row, arguments):
+        value = -errno_einval
+    else:
+        result = invoke(row, arguments)
+        if PyLong_CheckExact(result):
+            value = integer_result(result, row)
+        elif isinstance(result, Reply):
+            apply(vcpu, result)
+            return
+        else:
+            raise TypeError(f"{<object>row.handler!r} answered {result!r}, which is neither int nor Reply")
+    registers[0] = <uint64_t>value
+    (<uint64_t *>(c.env + ENV_RIP))[0] += c.exit.length
+
+
+cdef void answer(pv_vcpu *c, pv_entry *entry) noexcept:
+    cdef UnicornVcpu vcpu = <UnicornVcpu>c.python
+    cdef const pv_row *row = entry.row
+    try:
+        if row.shape == PV_SHAPE_EXIT:
+            apply(vcpu, (<object>row.handler)(vcpu.exit))
+        elif row.shape == PV_SHAPE_CALL:
+            hypercall(vcpu, entry)
+        elif row.shape == PV_SHAPE_READ:
+            result = (<object>row.handler)(c.exit.key - (row.first if row.first >= 0 else 0), c.exit.size)
+            if isinstance(result, int):
+                c.exit.value = <uint64_t>result
+            else:
+                apply(vcpu, result)
+        else:
+            result = (<object>row.handler)(c.exit.key - (row.first if row.first >= 0 else 0), c.exit.size, c.exit.value)
+            if result is not None:
+                apply(vcpu, result)
+    except GuestFault as fault:
+        deliver_fault(vcpu, fault)
+    except BaseException as error:
+        vcpu.fail(error)
+
+
+cdef void deliver_fault(UnicornVcpu vcpu, object fault) noexcept:
+    try:
+        inject(vcpu, fault.vector, fault.error_code)
+    except BaseException as error:
+        vcpu.fail(error)
+
+
+cdef cbool decode(pv_vcpu *c, pv_decoded *slot, const uint8_t *code, int size) noexcept:
+    cdef UnicornVcpu vcpu = <UnicornVcpu>c.python
+    try:
+        data = (<const char *>code)[:size]
+        rip = ENV64(c.env, ENV_RIP)
+        insn = vcpu.decoder(data, rip)
+        Py_XDECREF(<PyObject *>slot.insn)
+        slot.insn = NULL
+        slot.length = size
+        memcpy(slot.code, code, size)
+        slot.rip = rip
+        if insn is not None:
+            slot.reason = insn.reason
+            slot.key = insn.key
+            slot.length = insn.length
+            Py_INCREF(insn)
+            slot.insn = <void *>insn
+        return True
+    except BaseException as error:
+        vcpu.fail(error)
+        return False
+
+
+cdef int acknowledge(pv_vcpu *c) noexcept:
+    cdef UnicornVcpu vcpu = <UnicornVcpu>c.python
+    try:
+        return vcpu.interrupt_source()
+    except BaseException as error:
+        vcpu.fail(error)
+        return -1
+
+
+cdef void deadline(pv_vcpu *c) noexcept:
+    cdef UnicornVcpu vcpu = <UnicornVcpu>c.python
+    c.deadline_ns = <uint64_t>-1
+    try:
+        vcpu.timer_source()
+    except BaseException as error:
+        vcpu.fail(error)
+
+
+pv_python.answer = answer
+pv_python.decode = decode
+pv_python.acknowledge = acknowledge
+pv_python.deadline = deadline
