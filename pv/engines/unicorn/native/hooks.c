@@ -38,13 +38,6 @@ int pv_length_here(struct pv_vcpu *c, bool *string)
     return instruction_length(code, have);
 }
 
-static bool has_lock(struct pv_vcpu *c)
-{
-    uint8_t code[15];
-    int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code);
-    return memchr(code, 0xf0, (size_t)prefixes(code, have)) != NULL;
-}
-
 static bool ring_holds(struct pv_vcpu *c)
 {
     int cpl = pv_cpl(c);
@@ -119,7 +112,7 @@ static bool emulated(struct pv_vcpu *c)
 
 /* The trap behind an instruction that began with TF set (SDM vol. 3, 17.3.1.4), where the monitor was the processor: RIP has
  * left `rip`, and no event came instead. MOV to SS holds it off; it ends a HLT. */
-static void single_step(struct pv_vcpu *c, uint64_t rip, uint64_t delivered)
+static __attribute__((noinline, cold)) void single_step(struct pv_vcpu *c, uint64_t rip, uint64_t delivered)
 {
     if (c->why != PV_RUNNING || ENV64(c->env, ENV_RIP) == rip || c->events_delivered != delivered)
         return;
@@ -339,12 +332,14 @@ static uint32_t on_in(uc_engine *uc, uint32_t port, int size, void *user)
 static void on_syscall(uc_engine *uc, void *user)
 {
     struct pv_vcpu *c = user;
-    int length = pv_length_here(c, NULL);
+    uint8_t code[15];
+    int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code), length = instruction_length(code, have);
+    bool locked = memchr(code, 0xf0, (size_t)prefixes(code, have)) != NULL;
     (void)uc;
     begin_in_block(c);
     uint64_t start = c->timing ? pv_clock_ns() : 0;
     struct pv_entry *entry = pv_take(c, R_SYSCALL, 0, 0);
-    if (!entry->row || has_lock(c) || !pv_system_call(c, ENV64(c->env, ENV_RIP) + (uint64_t)length)) {
+    if (!entry->row || locked || !pv_system_call(c, ENV64(c->env, ENV_RIP) + (uint64_t)length)) {
         c->leave = PV_LEAVE_FAULT;
         c->leave_fault = PV_FAULT(VEC_UD);
     }

@@ -3,6 +3,10 @@
 #include <stdio.h>
 #include <time.h>
 
+/* How long a guest runs without an exit before time passes, whatever its slices are: less than one of 5 ms, which is in
+ * part its start and end. And how much passes then. */
+enum { PATIENCE_NS = 4000000, PASSES_NS = 5000000 };
+
 static void hold_ring(struct pv_vcpu *c)
 {
     c->escaped = false;
@@ -31,9 +35,9 @@ static uint64_t ran_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* A slice's worth of running without an exit: the guest may be waiting by looking at memory. It sees time pass, up to its
- * next timer and not beyond, and what became pending comes now. Where it has neither a timer nor a clock page, there is
- * nothing to wait for: it computes, and how fast is the host's affair. */
+/* The guest has run for long without an exit, and may be waiting by looking at memory. It sees time pass, up to its next
+ * timer and not beyond, and what became pending comes now. Where it has neither a timer nor a clock page, there is nothing
+ * to wait for: it computes, and how fast is the host's affair. */
 static void pass_time(struct pv_vcpu *c)
 {
     uint64_t left = c->deadline_ns > c->now_ns ? c->deadline_ns - c->now_ns : 0;
@@ -41,7 +45,7 @@ static void pass_time(struct pv_vcpu *c)
     c->unsettled = true;
     if (c->deadline_ns == UINT64_MAX && !c->clock_page)
         return;
-    c->now_ns += left < c->slice_ns ? left : c->slice_ns;
+    c->now_ns += left < PASSES_NS ? left : PASSES_NS;
     if (c->clock_page) {
         c->clock_page[1] = c->now_ns;
         c->clock_page[0] += 2;
@@ -89,7 +93,7 @@ enum pv_why pv_run_slice(struct pv_vcpu *c)
     if (error)
         pv_stop(c, PV_ENGINE_ERROR, 0, "%s at RIP %#llx", pv_uc.strerror(error), (unsigned long long)ENV64(c->env, ENV_RIP));
     c->quiet_ns = c->exits == c->exits_at_slice ? c->quiet_ns + ran_ns() - ran_before_ns : 0;
-    if (c->why == PV_RUNNING && c->quiet_ns >= c->slice_ns / 4 * 3) /* the rest of a slice is its start and end */
+    if (c->why == PV_RUNNING && c->quiet_ns >= PATIENCE_NS)
         pass_time(c);
     return c->why;
 }

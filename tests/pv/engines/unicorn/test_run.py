@@ -116,6 +116,16 @@ def test_time_passes_up_to_the_next_timer_for_a_guest_that_only_spins(trap: Trap
     assert fired == [3_333_333]
 
 
+def test_short_slices_do_not_make_time_pass(trap: Trap) -> None:
+    """A timer is set; the loops without an exit last some slices each, and less than a guest's patience."""
+    guest = trap("mov ebp, 50; again: cpuid; mov ecx, 50000; wait: dec ecx; jnz wait; dec ebp; jnz again; ud2")
+    guest.machine.clock.at(1 << 40, lambda: None)
+    guest.vcpu.set_slice(1000)
+    assert guest.run().status == UD
+    assert guest.vcpu.slices > 50
+    assert guest.vcpu.now_ns == 1000 * sum(guest.vcpu.counters().values())
+
+
 def test_time_passes_on_a_clock_page_that_is_looked_at(paravirt: Paravirt) -> None:
     guest = paravirt(f"again: cmp qword ptr [{DATA + 8}], 2000000; jb again; ud2")
     guest.vcpu.set_clock_page(DATA)
