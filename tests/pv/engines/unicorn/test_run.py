@@ -122,7 +122,7 @@ def test_short_slices_do_not_make_time_pass(trap: Trap) -> None:
     guest.machine.clock.at(1 << 40, lambda: None)
     guest.vcpu.set_slice(1000)
     assert guest.run().status == UD
-    assert guest.vcpu.slices > 50
+    assert guest.vcpu.slices > 1
     assert guest.vcpu.now_ns == 1000 * sum(guest.vcpu.counters().values())
 
 
