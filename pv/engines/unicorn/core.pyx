@@ -340,7 +340,7 @@ cdef class UnicornVcpu(Counted):
                 now = pv_clock_ns()
                 c.slice_ns = min(slice_ns, max(end - now, 1000)) if now < end else 1000
                 if release:
-                    pv_run_released(c)
+                    pv_run_released(c, end)
                 else:
                     c.gil = True
                     pv_run_slice(c)

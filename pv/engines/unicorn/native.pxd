@@ -222,4 +222,4 @@ cdef extern from "native/vcpu.h" nogil:
 
 cdef extern from "native/vcpu.h":
     int pv_run_slice(pv_vcpu *c)
-    int pv_run_released(pv_vcpu *c)
+    int pv_run_released(pv_vcpu *c, uint64_t until_ns)

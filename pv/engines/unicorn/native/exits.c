@@ -21,12 +21,16 @@ void pv_take_gil(struct pv_vcpu *c)
     c->python_exits++;
 }
 
-/* A slice of a guest that asks little of Python runs without the GIL; its first exit to Python takes it back. */
-enum pv_why pv_run_released(struct pv_vcpu *c)
+/* Slices of a guest that asks little of Python run without the GIL; its first exit to Python takes it back. Several in a
+ * row, since to come back for signals means to wait for the GIL as long as another thread may hold it. */
+enum pv_why pv_run_released(struct pv_vcpu *c, uint64_t until_ns)
 {
+    enum { SLICES = 8 };
+    enum pv_why why = PV_RUNNING;
     c->thread_state = PyEval_SaveThread();
     c->gil = false;
-    enum pv_why why = pv_run_slice(c);
+    for (int i = 0; i < SLICES && why == PV_RUNNING && !c->gil && !c->stop_asked && pv_clock_ns() < until_ns; i++)
+        why = pv_run_slice(c);
     if (!c->gil) {
         PyEval_RestoreThread(c->thread_state);
         c->gil = true;

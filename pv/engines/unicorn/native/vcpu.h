@@ -185,7 +185,7 @@ void pv_stop(struct pv_vcpu *c, enum pv_why why, int status, const char *format,
 void pv_settle(struct pv_vcpu *c);
 uint64_t pv_clock_ns(void);
 enum pv_why pv_run_slice(struct pv_vcpu *c);
-enum pv_why pv_run_released(struct pv_vcpu *c);
+enum pv_why pv_run_released(struct pv_vcpu *c, uint64_t until_ns);
 void pv_set_cr3(struct pv_vcpu *c, uint64_t gpa);
 static inline uint64_t pv_tag(uint32_t reason, int write, int64_t key) { return (uint64_t)reason << 33 | (uint64_t)write << 32 | (uint32_t)key; }
 enum { R_EXCEPTION = 0, R_CPUID = 10, R_HLT = 12, R_INVLPG = 14, R_RDTSC = 16, R_VMCALL = 18, R_CR = 28, R_DR = 29, R_IO = 30,
