@@ -10,12 +10,15 @@ cdef void apply(UnicornVcpu vcpu, object reply) except *:
             (<uint64_t *>(c.env + ENV_RIP))[0] += c.exit.length
         return
     if reply is again_reply:
+        kind = KIND_AGAIN
+    elif isinstance(reply, Reply):
+        kind = reply.kind
+    else:
+        raise TypeError(f"a handler answered {reply!r}, which is not a Reply")
+    if kind == KIND_AGAIN:
         if c.in_block:
             c.leave = PV_LEAVE_STAY
         return
-    if not isinstance(reply, Reply):
-        raise TypeError(f"a handler answered {reply!r}, which is not a Reply")
-    kind = reply.kind
     if kind == KIND_FAULT:
         inject(vcpu, reply.vector, reply.error_code)
         return

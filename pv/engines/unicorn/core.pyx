@@ -8,17 +8,17 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 from posix.mman cimport munmap
 
 from pv.engines.unicorn.native cimport *
 
 from functools import partial
-from errno import E2BIG, EAGAIN, EFAULT, EINVAL, EIO, ENOMEM, ENOSYS, EPERM
+from errno import E2BIG, EAGAIN, EFAULT, EINVAL, ENOSYS, EPERM
 
 from pv.dispatch import Shape
 from pv.engines.base import GuestFault, Latency, RecordedExit
-from pv.exits import AGAIN, NEXT, WAIT, GuestError, Reply, ReplyKind, StopWhy
+from pv.exits import AGAIN, NEXT, GuestError, Reply, ReplyKind, StopWhy
 
 
 cdef extern from "Python.h":
@@ -43,8 +43,8 @@ DEF PAGES_MOST = 1 << 20  # pages of one request, 4 GiB: no exit may take as lon
 WHY = tuple(StopWhy)
 SHAPES = {Shape.EXIT: PV_SHAPE_EXIT, Shape.CALL: PV_SHAPE_CALL, Shape.READ: PV_SHAPE_READ, Shape.WRITE: PV_SHAPE_WRITE,
           Shape.NATIVE: PV_SHAPE_NATIVE}
-cdef object next_reply = NEXT, again_reply = AGAIN, wait_reply = WAIT
-cdef int KIND_NEXT = ReplyKind.NEXT, KIND_AGAIN = ReplyKind.AGAIN, KIND_FAULT = ReplyKind.FAULT
+cdef object next_reply = NEXT, again_reply = AGAIN
+cdef int KIND_AGAIN = ReplyKind.AGAIN, KIND_FAULT = ReplyKind.FAULT
 cdef int KIND_WAIT = ReplyKind.WAIT, KIND_STOP = ReplyKind.STOP
 cdef int errno_eperm = EPERM, errno_einval = EINVAL, errno_enosys = ENOSYS, errno_eagain = EAGAIN
 

@@ -108,6 +108,13 @@ static void shadow_fault(struct pv_vcpu *c)
         pv_deliver(c, fault.vector, fault.has_error, fault.error, PV_EXCEPTION);
 }
 
+/* An exit took from `start` to now. Its histogram is made by the first that is timed. */
+void pv_time(struct pv_entry *entry, uint64_t start)
+{
+    if (entry->histogram || (entry->histogram = calloc(1, sizeof *entry->histogram)))
+        pv_histogram_add(entry->histogram, pv_clock_ns() - start);
+}
+
 void pv_answer(struct pv_vcpu *c, struct pv_entry *entry)
 {
     uint64_t start = c->timing ? pv_clock_ns() : 0;
@@ -126,12 +133,8 @@ void pv_answer(struct pv_vcpu *c, struct pv_entry *entry)
     } else {
         reflect(c);
     }
-    if (c->timing) {
-        if (!entry->histogram)
-            entry->histogram = calloc(1, sizeof *entry->histogram);
-        if (entry->histogram)
-            pv_histogram_add(entry->histogram, pv_clock_ns() - start);
-    }
+    if (c->timing)
+        pv_time(entry, start);
 }
 
 /* ---- after an exit, between blocks ---- */

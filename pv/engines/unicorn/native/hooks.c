@@ -4,7 +4,6 @@
  * a block (IN, OUT, SYSCALL) RIP may not: where more is to be done than to go on, the hook raises a private
  * exception, and the rest happens between blocks. */
 #include "vcpu.h"
-#include <stdlib.h>
 
 enum { SVM_BASE = 0x100, SVM_LAST = 0x600, LEAVE_BLOCK = 0xe00, KEY_IN_ECX = -2, FLAG_TF = 1 << 8 };
 
@@ -214,10 +213,10 @@ static void on_new_block(uc_engine *uc, uc_tb *block, uc_tb *before, void *user)
 {
     struct pv_vcpu *c = user;
     int cpl = pv_cpl(c);
+    (void)block;
     (void)before;
     if (cpl != c->ring && cpl != 3) {
         c->escaped = true;
-        c->escape_rip = block->pc;
         pv_uc.emu_stop(uc);
     }
 }
@@ -343,8 +342,8 @@ static void on_syscall(uc_engine *uc, void *user)
         c->leave = PV_LEAVE_FAULT;
         c->leave_fault = PV_FAULT(VEC_UD);
     }
-    if (c->timing && (entry->histogram || (entry->histogram = calloc(1, sizeof *entry->histogram))))
-        pv_histogram_add(entry->histogram, pv_clock_ns() - start);
+    if (c->timing)
+        pv_time(entry, start);
     end_in_block(c, PV_LEAVE_STAY);
     ENV64(c->env, ENV_RIP) -= (uint64_t)length; /* the engine adds it when the hook returns */
 }

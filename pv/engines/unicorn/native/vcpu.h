@@ -106,7 +106,6 @@ struct pv_vcpu {
     uint64_t now_ns, deadline_ns, exit_cost_ns;
     bool interrupt_pending, in_hook, in_block, timing, flush_translations, dead, waiting, unsettled, window_open, guest_mode, nested;
     uint32_t vmcb_page; /* of guest mode: the control block; the two pages behind it say which MSRs exit: all. 0: none yet */
-    uint64_t escape_rip;
     bool escaped;
     /* unsettled: something fell due that no exit will settle, so the next slice begins with it */
     /* what an in-block hook could not do there, done once the block is left */
@@ -195,6 +194,7 @@ enum { R_EXCEPTION = 0, R_CPUID = 10, R_HLT = 12, R_INVLPG = 14, R_RDTSC = 16, R
 void pv_take_gil(struct pv_vcpu *c);
 struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t key);
 void pv_answer(struct pv_vcpu *c, struct pv_entry *entry);
+void pv_time(struct pv_entry *entry, uint64_t start);
 void pv_close_window(struct pv_vcpu *c);
 int pv_length_here(struct pv_vcpu *c, bool *string);
 void pv_guest_mode_start(struct pv_vcpu *c);

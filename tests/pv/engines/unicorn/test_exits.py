@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pv.dispatch import Row, Shape
-from pv.exits import AGAIN, NEXT, WAIT, GuestError, Reason, StopWhy, stop
+from pv.exits import AGAIN, NEXT, WAIT, GuestError, Reason, Reply, ReplyKind, StopWhy, stop
 from tests.pv.engines.unicorn.guests import (
     CODE,
     DATA,
@@ -515,3 +515,19 @@ def test_the_same_guest_counts_the_same(trap: Trap) -> None:
         "guest page faults": 0, "page-table writes": 0, "shadow syncs": 0, "shadow drops": 0, "address-space loads": 1,
         "address-space hits": 0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [ReplyKind.NEXT, ReplyKind.AGAIN])
+def test_a_reply_made_by_hand_is_the_ready_made_one(paravirt: Paravirt, kind: ReplyKind) -> None:
+    """AGAIN does not move RIP: the guest asks until the handler says NEXT."""
+    asked = []
+
+    def handle(exit: Any) -> Reply:
+        asked.append(exit.rip)
+        return Reply(kind if len(asked) < 3 else ReplyKind.NEXT)
+
+    guest = paravirt("mov eax, 5; cpuid; nop; ud2")
+    guest.answer(Row(Reason.CPUID, 5, 5, handle, "test"))
+    guest.run()
+    assert len(asked) == (3 if kind is ReplyKind.AGAIN else 1)
+    assert len(set(asked)) == 1
