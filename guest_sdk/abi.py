@@ -32,7 +32,13 @@ FEATURES: Final = {  # bit numbers in CPUID_FEATURES_LEAF EAX and in abi_feature
     "cpu": 4,
     "events": 5,
     "multicall": 6,
+    "timer": 7,
+    "ring": 8,
+    "block": 9,
+    "guest_calls": 10,
 }
+PLUGIN_FEATURE_FIRST: Final = 32  # a plugin's own bits: CPUID_FEATURES_LEAF ECX holds 32-62
+PLUGIN_FEATURE_LAST: Final = 62
 
 FOREIGN_LAST: Final = 0x0FFF
 BUILT_IN_FIRST: Final = 0x1000
@@ -49,8 +55,10 @@ ERRNO: Final = {
     "ENOMEM": 12,
     "EFAULT": 14,
     "EEXIST": 17,
+    "ENODEV": 19,
     "EINVAL": 22,
     "ENOSPC": 28,
+    "EROFS": 30,
     "ENOSYS": 38,
 }
 
@@ -97,11 +105,15 @@ CALLS: Final = (
     Call(0x1001, "abi_features", (), "the feature bits"),
     Call(0x1002, "abi_query", (("name_gpa", 64), ("name_bytes", 64)), "number of the named call, or -ENOENT"),
     Call(0x1003, "exit", (("status", 64),), "does not return"),
+    Call(0x1004, "call_return", (("result", 64), ("more", 64)), "does not return: ends a call that the host made"),
+    Call(0x1005, "panic", (("message_gpa", 64), ("message_bytes", 64)), "does not return: the guest gave up"),
     # console
     Call(0x1010, "console_write", (("data_gpa", 64), ("data_bytes", 64)), "bytes written"),
     # clock
     Call(0x1020, "clock_read", (), "ns since the machine started"),
     Call(0x1021, "clock_page", (("page_gpa", 64),), "0; the page then holds clock_page"),
+    Call(0x1022, "timer_set", (("port", 32), ("deadline_ns", 64), ("period_ns", 64)), "0; raises the port then"),
+    Call(0x1023, "timer_cancel", (("port", 32),), "0"),
     # memory
     Call(0x1030, "memory_size", (), "bytes of guest memory"),
     Call(0x1031, "map", (("gva", 64), ("gpa", 64), ("pages", 64), ("flags", 32)), "pages mapped"),
@@ -116,6 +128,9 @@ CALLS: Final = (
     Call(0x1042, "set_syscall_entry", (("rip", 64),), "0"),
     Call(0x1043, "set_segment_base", (("which", 32), ("base", 64)), "0"),
     Call(0x1044, "return_from_event", (), "does not return: pops rax rip cs rflags rsp ss", jumps=True),
+    Call(0x1045, "cpuid", (("leaf", 32), ("subleaf", 32), ("registers_gpa", 64)), "0; cpuid_registers are written"),
+    Call(0x1046, "msr_read", (("index", 32), ("value_gpa", 64)), "0; 8 bytes are written"),
+    Call(0x1047, "msr_write", (("index", 32), ("value", 64)), "0"),
     # events
     Call(0x1050, "event_page", (("page_gpa", 64), ("upcall_rip", 64)), "0; the page then holds event_page"),
     Call(0x1051, "event_open", (), "a new port"),
@@ -126,6 +141,14 @@ CALLS: Final = (
     Call(0x1056, "event_deliver", (), "0; delivers what became pending while the guest had upcalls disabled"),
     # batches
     Call(0x1060, "multicall", (("entries_gpa", 64), ("count", 64)), "entries done"),
+    Call(0x1061, "ring_open", (("ring_gpa", 64), ("entries", 32), ("port", 32)), "id of a new ring of calls"),
+    Call(0x1062, "ring_kick", (("ring", 32),), "submissions taken"),
+    Call(0x1063, "ring_close", (("ring", 32),), "0"),
+    # block
+    Call(0x1070, "block_info", (("disk", 32), ("info_gpa", 64)), "0; block_info is written"),
+    Call(0x1071, "block_read", (("disk", 32), ("offset", 64), ("data_gpa", 64), ("data_bytes", 64)), "bytes read"),
+    Call(0x1072, "block_write", (("disk", 32), ("offset", 64), ("data_gpa", 64), ("data_bytes", 64)), "bytes written"),
+    Call(0x1073, "block_flush", (("disk", 32),), "0"),
 )
 
 STRUCTS: Final = (
@@ -143,12 +166,41 @@ STRUCTS: Final = (
     ),
     # result is written back: what the call would have left in RAX.
     Struct("multicall_entry", (("number", 8), ("arguments", 48), ("result", 8))),
+    Struct("cpuid_registers", (("eax", 4), ("ebx", 4), ("ecx", 4), ("edx", 4))),
+    # Indices run freely and wrap at 2**32. The guest writes the first line, the monitor the second; `entries` of
+    # ring_submission follow the head, and as many of ring_completion.
+    # kick_at: a kick is wanted by the guest's step of submit_tail past it. notify_at: likewise for the event of the
+    # monitor's step of complete_tail. broken: an index was impossible, and the ring is closed.
+    Struct(
+        "ring",
+        (
+            ("submit_tail", 4),
+            ("complete_head", 4),
+            ("notify_at", 4),
+            ("guest_reserved", 52),
+            ("submit_head", 4),
+            ("complete_tail", 4),
+            ("kick_at", 4),
+            ("broken", 4),
+            ("monitor_reserved", 48),
+        ),
+    ),  # fmt: skip
+    # A call as in a multicall; token comes back with its result.
+    Struct("ring_submission", (("number", 8), ("arguments", 48), ("token", 8))),
+    Struct("ring_completion", (("token", 8), ("result", 8))),
+    Struct("block_info", (("disk_bytes", 8), ("sector_bytes", 4), ("flags", 4))),
 )
 
 MAP_FLAGS: Final = {"MAP_PRESENT": 1, "MAP_WRITE": 2, "MAP_USER": 4, "MAP_EXECUTE": 8}
 SEGMENT_BASES: Final = {"SEGMENT_FS": 0, "SEGMENT_GS": 1, "SEGMENT_KERNEL_GS": 2}
 SELECTORS: Final = {"KERNEL_CS": 0x09, "KERNEL_SS": 0x11, "USER_SS": 0x1B, "USER_CS": 0x23}
 EVENT_PORTS: Final = 1024
+BLOCK_FLAGS: Final = {"BLOCK_READ_ONLY": 1}
+SECTOR_BYTES: Final = 512  # offsets and lengths of block calls are whole sectors
+BLOCK_MOST: Final = 1 << 20  # bytes of one block call; more is -E2BIG
+RING_MOST: Final = 4096  # entries of one ring, a power of two
+NO_PORT: Final = 0xFFFFFFFF  # a ring_open without an event
+CALL_RETURN_OFFSET: Final = 64  # in the hypercall page: where a function that the host called returns to
 MULTICALL_MOST: Final = 4096  # entries of one multicall; more is -E2BIG
 UPDATES_MOST: Final = 4096  # entries of one page_update; more is -E2BIG
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from pv.disk import Disk
 from pv.engines.base import Vcpu
 from pv.memory import GuestMemory
 
@@ -26,5 +27,7 @@ class MachineView(Protocol):
     def console(self) -> ConsoleView: ...
     @property
     def state(self) -> dict[str, Any]: ...
+    @property
+    def disks(self) -> tuple[Disk, ...]: ...
     @property
     def call_numbers(self) -> Mapping[str, int]: ...

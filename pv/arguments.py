@@ -14,11 +14,13 @@ TIMEOUT_MOST_S: Final = 1e9  # as ns it fits the engine's 64 bits
 EXITS_MOST: Final = (1 << 63) - 1  # likewise; no run gets that far
 
 
-def check_arguments(memory: Any, disabled_plugins: Any, grants: Any, quotas: Any, console: Any) -> None:
+def check_arguments(
+    memory: Any, disabled_plugins: Any, grants: Any, quotas: Any, console: Any, disks: Any = ()
+) -> None:
     """Raises TypeError for an argument of Machine of the wrong kind. Values are judged where they are used."""
     if isinstance(memory, bool) or not isinstance(memory, str | int):
         raise TypeError(f"memory={memory!r} is not a size; write '16MiB' or a number of bytes")
-    for what, names in (("disabled_plugins", disabled_plugins), ("grants", grants)):
+    for what, names in (("disabled_plugins", disabled_plugins), ("grants", grants), ("disks", disks)):
         if names is None and what == "grants":
             continue
         if isinstance(names, str | bytes) or not isinstance(names, Iterable):

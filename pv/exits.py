@@ -49,6 +49,7 @@ class Reason(enum.IntEnum):
     SYSRET = 0x105
     SWAPGS = 0x106
     SOFTWARE_INTERRUPT = 0x107  # INT n, INT3, INTO; AMD VMEXIT_SWINT
+    MMIO = 0x108  # an access to a device's page, its gpa the key: #PF under shadow paging, 48 under nested
 
 
 class Direction(enum.IntEnum):

@@ -25,6 +25,7 @@ from pv.boot import start_guest
 from pv.clock import Clock
 from pv.console import Console
 from pv.devices.pc import Pc
+from pv.disk import Disk, as_disk
 from pv.engines import EngineFactory, find_engine
 from pv.grants import limit_calls
 from pv.loaders import Image, load, read_guest
@@ -51,6 +52,7 @@ class Machine:
     hypercalls: Hypercall or Plugin objects beside the installed plugins; plugins=False leaves those out.
     strict: a plugin that fails to import is an error. grants: names of the calls that this guest may make, None for
     all. quotas: most calls a second (virtual) by name. console: a Console, or a callable that gets the bytes.
+    disks: Disk objects, which stay the caller's to close, or `FILE` and `FILE:MODE` (ro, rw, cow; ro where left out).
     options: engine options (ENGINE_OPTIONS) and `PLUGIN.NAME`. trace: a callable or stream that gets a line an exit.
 
     Raises ValueError for an argument it cannot use, Collision and PluginError as pv.dispatch and pv.plugin say.
@@ -69,13 +71,15 @@ class Machine:
         grants: Iterable[str] | None = None,
         quotas: Mapping[str, int] | None = None,
         console: Console | Callable[[bytes], object] | None = None,
+        disks: Iterable[Disk | str | PathLike[str]] = (),
         options: Mapping[str, Any] | None = None,
         time_exits: bool = False,
         trace: Sink | None = None,
     ) -> None:
-        check_arguments(memory, disabled_plugins, grants, quotas, console)
+        check_arguments(memory, disabled_plugins, grants, quotas, console, disks)
         self._closed = self._running = False
         self._cleanup = ExitStack()
+        self.disks: tuple[Disk, ...] = ()
         self._set_up: list[Any] = []
         self._time_exits = time_exits
         self.image: Image | None = None
@@ -92,6 +96,8 @@ class Machine:
         self.notes += reports
         check_options(self.options, ENGINE_OPTIONS, (member.plugin.name for member in members))
         try:
+            for disk in disks:
+                self._add_disk(disk)
             self.memory: Final = GuestMemory(parse_size(memory))
             self._cleanup.callback(self.memory.close)
             self.vcpu: Final = self._make_vcpu(make_vcpu)
@@ -208,6 +214,12 @@ class Machine:
     def _note(self, line: str) -> None:
         self.notes.append(line)
         log.info("%s", line)
+
+    def _add_disk(self, disk: Disk | str | PathLike[str]) -> None:
+        opened = as_disk(disk)
+        if opened is not disk:
+            self._cleanup.callback(opened.close)
+        self.disks += (opened,)
 
     def _make_vcpu(self, make: EngineFactory) -> Any:
         sizes = {name: self.options.get(name) or size(self.memory.size_bytes) for name, size in ENGINE_OPTIONS.items()}

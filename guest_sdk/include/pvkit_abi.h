@@ -17,6 +17,11 @@
 #define PVKIT_EVENT_PORTS 0x400
 #define PVKIT_MULTICALL_MOST 0x1000
 #define PVKIT_UPDATES_MOST 0x1000
+#define PVKIT_RING_MOST 0x1000
+#define PVKIT_NO_PORT 0xffffffff
+#define PVKIT_BLOCK_MOST 0x100000
+#define PVKIT_SECTOR_BYTES 0x200
+#define PVKIT_CALL_RETURN_OFFSET 0x40
 #define PVKIT_NOTE_TYPE 0x50564b31
 #define PVKIT_LOAD_FIRST 0x100000
 #define PVKIT_BOOT_STACK_TOP 0x80000
@@ -35,15 +40,23 @@
 #define PVKIT_FEATURE_CPU 0x10
 #define PVKIT_FEATURE_EVENTS 0x20
 #define PVKIT_FEATURE_MULTICALL 0x40
+#define PVKIT_FEATURE_TIMER 0x80
+#define PVKIT_FEATURE_RING 0x100
+#define PVKIT_FEATURE_BLOCK 0x200
+#define PVKIT_FEATURE_GUEST_CALLS 0x400
 
 /* Hypercall numbers. */
 #define PVKIT_CALL_ABI_VERSION 0x1000 /* abi_version() -> the ABI version */
 #define PVKIT_CALL_ABI_FEATURES 0x1001 /* abi_features() -> the feature bits */
 #define PVKIT_CALL_ABI_QUERY 0x1002 /* abi_query(name_gpa:64, name_bytes:64) -> number of the named call, or -ENOENT */
 #define PVKIT_CALL_EXIT 0x1003 /* exit(status:64) -> does not return */
+#define PVKIT_CALL_CALL_RETURN 0x1004 /* call_return(result:64, more:64) -> does not return: ends a call that the host made */
+#define PVKIT_CALL_PANIC 0x1005 /* panic(message_gpa:64, message_bytes:64) -> does not return: the guest gave up */
 #define PVKIT_CALL_CONSOLE_WRITE 0x1010 /* console_write(data_gpa:64, data_bytes:64) -> bytes written */
 #define PVKIT_CALL_CLOCK_READ 0x1020 /* clock_read() -> ns since the machine started */
 #define PVKIT_CALL_CLOCK_PAGE 0x1021 /* clock_page(page_gpa:64) -> 0; the page then holds clock_page */
+#define PVKIT_CALL_TIMER_SET 0x1022 /* timer_set(port:32, deadline_ns:64, period_ns:64) -> 0; raises the port then */
+#define PVKIT_CALL_TIMER_CANCEL 0x1023 /* timer_cancel(port:32) -> 0 */
 #define PVKIT_CALL_MEMORY_SIZE 0x1030 /* memory_size() -> bytes of guest memory */
 #define PVKIT_CALL_MAP 0x1031 /* map(gva:64, gpa:64, pages:64, flags:32) -> pages mapped */
 #define PVKIT_CALL_UNMAP 0x1032 /* unmap(gva:64, pages:64) -> pages unmapped */
@@ -56,6 +69,9 @@
 #define PVKIT_CALL_SET_SYSCALL_ENTRY 0x1042 /* set_syscall_entry(rip:64) -> 0 */
 #define PVKIT_CALL_SET_SEGMENT_BASE 0x1043 /* set_segment_base(which:32, base:64) -> 0 */
 #define PVKIT_CALL_RETURN_FROM_EVENT 0x1044 /* return_from_event() -> does not return: pops rax rip cs rflags rsp ss */
+#define PVKIT_CALL_CPUID 0x1045 /* cpuid(leaf:32, subleaf:32, registers_gpa:64) -> 0; cpuid_registers are written */
+#define PVKIT_CALL_MSR_READ 0x1046 /* msr_read(index:32, value_gpa:64) -> 0; 8 bytes are written */
+#define PVKIT_CALL_MSR_WRITE 0x1047 /* msr_write(index:32, value:64) -> 0 */
 #define PVKIT_CALL_EVENT_PAGE 0x1050 /* event_page(page_gpa:64, upcall_rip:64) -> 0; the page then holds event_page */
 #define PVKIT_CALL_EVENT_OPEN 0x1051 /* event_open() -> a new port */
 #define PVKIT_CALL_EVENT_CLOSE 0x1052 /* event_close(port:32) -> 0 */
@@ -64,6 +80,13 @@
 #define PVKIT_CALL_EVENT_WAIT 0x1055 /* event_wait() -> 0 once an unmasked event is pending */
 #define PVKIT_CALL_EVENT_DELIVER 0x1056 /* event_deliver() -> 0; delivers what became pending while the guest had upcalls disabled */
 #define PVKIT_CALL_MULTICALL 0x1060 /* multicall(entries_gpa:64, count:64) -> entries done */
+#define PVKIT_CALL_RING_OPEN 0x1061 /* ring_open(ring_gpa:64, entries:32, port:32) -> id of a new ring of calls */
+#define PVKIT_CALL_RING_KICK 0x1062 /* ring_kick(ring:32) -> submissions taken */
+#define PVKIT_CALL_RING_CLOSE 0x1063 /* ring_close(ring:32) -> 0 */
+#define PVKIT_CALL_BLOCK_INFO 0x1070 /* block_info(disk:32, info_gpa:64) -> 0; block_info is written */
+#define PVKIT_CALL_BLOCK_READ 0x1071 /* block_read(disk:32, offset:64, data_gpa:64, data_bytes:64) -> bytes read */
+#define PVKIT_CALL_BLOCK_WRITE 0x1072 /* block_write(disk:32, offset:64, data_gpa:64, data_bytes:64) -> bytes written */
+#define PVKIT_CALL_BLOCK_FLUSH 0x1073 /* block_flush(disk:32) -> 0 */
 
 /* Errno: a failed call returns the value negated. */
 #define PVKIT_EPERM 0x1
@@ -74,8 +97,10 @@
 #define PVKIT_ENOMEM 0xc
 #define PVKIT_EFAULT 0xe
 #define PVKIT_EEXIST 0x11
+#define PVKIT_ENODEV 0x13
 #define PVKIT_EINVAL 0x16
 #define PVKIT_ENOSPC 0x1c
+#define PVKIT_EROFS 0x1e
 #define PVKIT_ENOSYS 0x26
 
 /* Flags of map and page_update. */
@@ -83,6 +108,9 @@
 #define PVKIT_MAP_WRITE 0x2
 #define PVKIT_MAP_USER 0x4
 #define PVKIT_MAP_EXECUTE 0x8
+
+/* Flags of block_info. */
+#define PVKIT_BLOCK_READ_ONLY 0x1
 
 /* Segment bases. */
 #define PVKIT_SEGMENT_FS 0x0
@@ -120,6 +148,32 @@
 #define PVKIT_MULTICALL_ENTRY_ARGUMENTS 0x8
 #define PVKIT_MULTICALL_ENTRY_RESULT 0x38
 #define PVKIT_MULTICALL_ENTRY_SIZE 0x40
+#define PVKIT_CPUID_REGISTERS_EAX 0x0
+#define PVKIT_CPUID_REGISTERS_EBX 0x4
+#define PVKIT_CPUID_REGISTERS_ECX 0x8
+#define PVKIT_CPUID_REGISTERS_EDX 0xc
+#define PVKIT_CPUID_REGISTERS_SIZE 0x10
+#define PVKIT_RING_SUBMIT_TAIL 0x0
+#define PVKIT_RING_COMPLETE_HEAD 0x4
+#define PVKIT_RING_NOTIFY_AT 0x8
+#define PVKIT_RING_GUEST_RESERVED 0xc
+#define PVKIT_RING_SUBMIT_HEAD 0x40
+#define PVKIT_RING_COMPLETE_TAIL 0x44
+#define PVKIT_RING_KICK_AT 0x48
+#define PVKIT_RING_BROKEN 0x4c
+#define PVKIT_RING_MONITOR_RESERVED 0x50
+#define PVKIT_RING_SIZE 0x80
+#define PVKIT_RING_SUBMISSION_NUMBER 0x0
+#define PVKIT_RING_SUBMISSION_ARGUMENTS 0x8
+#define PVKIT_RING_SUBMISSION_TOKEN 0x38
+#define PVKIT_RING_SUBMISSION_SIZE 0x40
+#define PVKIT_RING_COMPLETION_TOKEN 0x0
+#define PVKIT_RING_COMPLETION_RESULT 0x8
+#define PVKIT_RING_COMPLETION_SIZE 0x10
+#define PVKIT_BLOCK_INFO_DISK_BYTES 0x0
+#define PVKIT_BLOCK_INFO_SECTOR_BYTES 0x8
+#define PVKIT_BLOCK_INFO_FLAGS 0xc
+#define PVKIT_BLOCK_INFO_SIZE 0x10
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>
@@ -167,6 +221,47 @@ struct pvkit_multicall_entry {
     uint64_t result;
 } __attribute__((packed));
 PVKIT_STATIC_ASSERT(sizeof(struct pvkit_multicall_entry) == 64, "multicall_entry");
+
+struct pvkit_cpuid_registers {
+    uint32_t eax;
+    uint32_t ebx;
+    uint32_t ecx;
+    uint32_t edx;
+} __attribute__((packed));
+PVKIT_STATIC_ASSERT(sizeof(struct pvkit_cpuid_registers) == 16, "cpuid_registers");
+
+struct pvkit_ring {
+    uint32_t submit_tail;
+    uint32_t complete_head;
+    uint32_t notify_at;
+    uint8_t guest_reserved[52];
+    uint32_t submit_head;
+    uint32_t complete_tail;
+    uint32_t kick_at;
+    uint32_t broken;
+    uint64_t monitor_reserved[6];
+} __attribute__((packed));
+PVKIT_STATIC_ASSERT(sizeof(struct pvkit_ring) == 128, "ring");
+
+struct pvkit_ring_submission {
+    uint64_t number;
+    uint64_t arguments[6];
+    uint64_t token;
+} __attribute__((packed));
+PVKIT_STATIC_ASSERT(sizeof(struct pvkit_ring_submission) == 64, "ring_submission");
+
+struct pvkit_ring_completion {
+    uint64_t token;
+    uint64_t result;
+} __attribute__((packed));
+PVKIT_STATIC_ASSERT(sizeof(struct pvkit_ring_completion) == 16, "ring_completion");
+
+struct pvkit_block_info {
+    uint64_t disk_bytes;
+    uint32_t sector_bytes;
+    uint32_t flags;
+} __attribute__((packed));
+PVKIT_STATIC_ASSERT(sizeof(struct pvkit_block_info) == 16, "block_info");
 #endif /* __ASSEMBLER__ */
 
 #endif /* PVKIT_ABI_H */
