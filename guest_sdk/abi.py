@@ -174,17 +174,10 @@ STRUCTS: Final = (
     Struct(
         "ring",
         (
-            ("submit_tail", 4),
-            ("complete_head", 4),
-            ("notify_at", 4),
-            ("guest_reserved", 52),
-            ("submit_head", 4),
-            ("complete_tail", 4),
-            ("kick_at", 4),
-            ("broken", 4),
-            ("monitor_reserved", 48),
+            *(("submit_tail", 4), ("complete_head", 4), ("notify_at", 4), ("guest_reserved", 52)),
+            *(("submit_head", 4), ("complete_tail", 4), ("kick_at", 4), ("broken", 4), ("monitor_reserved", 48)),
         ),
-    ),  # fmt: skip
+    ),
     # A call as in a multicall; token comes back with its result.
     Struct("ring_submission", (("number", 8), ("arguments", 48), ("token", 8))),
     Struct("ring_completion", (("token", 8), ("result", 8))),
