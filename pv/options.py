@@ -13,7 +13,16 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
-SWITCH: Final = {"on": True, "yes": True, "true": True, "1": True, "off": False, "no": False, "false": False, "0": False}
+SWITCH: Final = {
+    "on": True,
+    "yes": True,
+    "true": True,
+    "1": True,
+    "off": False,
+    "no": False,
+    "false": False,
+    "0": False,
+}
 
 
 def read_int(text: str) -> int:
