@@ -17,7 +17,11 @@ class ConsoleView(Protocol):
 
 
 class MachineView(Protocol):
-    """A machine as handlers see it. state: what each plugin keeps for this machine, by plugin name."""
+    """A machine as handlers see it.
+
+    state: what each plugin keeps for this machine, by plugin name. options: a value for each option, the plugins' as
+    `PLUGIN.OPTION`. features: the plugins' own feature bits by name.
+    """
 
     @property
     def memory(self) -> GuestMemory: ...
@@ -31,3 +35,7 @@ class MachineView(Protocol):
     def disks(self) -> tuple[Disk, ...]: ...
     @property
     def call_numbers(self) -> Mapping[str, int]: ...
+    @property
+    def options(self) -> Mapping[str, Any]: ...
+    @property
+    def features(self) -> Mapping[str, int]: ...

@@ -72,10 +72,11 @@ class Plugin:
         for what, names in (
             ("call", [call.name for call in self.calls]),
             ("feature", [feature.name for feature in self.own_features]),
+            ("feature", [f"bit {feature.bit}" for feature in self.own_features]),
             ("option", [option.name for option in self.options]),
         ):
             if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise ValueError(f"plugin {self.name!r} has two {what}s named {twice[0]!r}")
+                raise ValueError(f"plugin {self.name!r} has two {what}s called {twice[0]!r}")
         self._check_files()
 
     def _check_files(self) -> None:

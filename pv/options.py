@@ -102,6 +102,12 @@ class Option:
             raise ValueError(f"option {called or self.name}={text!r} is not {self.describe()}") from None
         return self.check(value, called)
 
+    def show(self, value: Any) -> str:
+        """`value` as a person writes it."""
+        if value is None:
+            return "unset"
+        return ("off", "on")[value] if self.type is bool else str(value)
+
     def describe(self) -> str:
         """What its values are, in words."""
         if self.choices:
@@ -112,3 +118,39 @@ class Option:
         if least is not None:
             return f"{KINDS[self.type].words} from {least} on"
         return KINDS[self.type].words if most is None else f"{KINDS[self.type].words} up to {most}"
+
+
+def settle_options(given: Any, known: Mapping[str, Option]) -> dict[str, Any]:
+    """A value for each of `known`: what is given, checked, and the default where nothing is.
+
+    Raises TypeError where `given` is no mapping, ValueError for a name that is not known and a value that cannot be.
+    """
+    if not isinstance(given, Mapping):
+        raise TypeError(f"options={given!r} is not a mapping; write {{'PLUGIN.OPTION': value}}")
+    settled = {name: option.default for name, option in known.items()}
+    for name, value in given.items():
+        option = find_option(name, known)
+        settled[name] = None if value is None and option.default is None else option.check(value, name)
+    return settled
+
+
+def parse_options(texts: Iterable[str], known: Mapping[str, Option]) -> dict[str, Any]:
+    """The values that texts of `NAME=VALUE` give. Raises ValueError as settle_options does, and for other texts."""
+    parsed: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"option {text!r} has no value; write {text}=VALUE")
+        if name in parsed:
+            raise ValueError(f"option {name!r} is given twice")
+        parsed[name] = find_option(name, known).parse(value, name)
+    return parsed
+
+
+def find_option(name: Any, known: Mapping[str, Option]) -> Option:
+    """The option of that name. Raises ValueError, which names the nearest and all that are known."""
+    if isinstance(name, str) and name in known:
+        return known[name]
+    near = get_close_matches(name, known, 1) if isinstance(name, str) else []
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"option {name!r} is not known{hint} (known: {', '.join(sorted(known)) or 'none'})")

@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pv.dispatch import Row
+from pv.options import Option
 
 if TYPE_CHECKING:
     from pv.machine import Machine
@@ -108,19 +109,24 @@ def _import(point: EntryPoint) -> tuple[Any, BaseException | None]:
     """The plugin that `point` names, or why there is none."""
     try:
         plugin = point.load()
+        return plugin, shape_error(point, plugin)
     except (Exception, SystemExit) as error:  # whatever a stranger's module raises is that plugin's failure, not ours
         return None, error
-    return plugin, shape_error(point.value, plugin)
 
 
-def shape_error(value: str, plugin: Any) -> TypeError | None:
-    """What keeps the object that `value` names from being a plugin; None for a plugin."""
+def shape_error(point: EntryPoint, plugin: Any) -> TypeError | ValueError | None:
+    """What keeps the object that `point` names from being a plugin; None for a plugin."""
+    value = point.value
     for part in ("name", "rows", "set_up", "tear_down"):
         if not hasattr(plugin, part):
             return TypeError(f"{value} is of type {type(plugin).__name__} and has no {part}, so it is not a plugin")
         found = getattr(plugin, part)
         if not (isinstance(found, str) if part == "name" else callable(found)):
             return TypeError(f"{value}: its {part} is {found!r}, not a {'string' if part == 'name' else 'function'}")
+    if plugin.name != point.name:  # --no-plugin takes the one, options and messages the other
+        return ValueError(f"it calls itself {plugin.name!r} and its entry point {point.name!r}; give both one name")
+    if wrong := [option for option in getattr(plugin, "options", ()) if not isinstance(option, Option)]:
+        return TypeError(f"{value}: its option {wrong[0]!r} is not a pv.options.Option")
     return None
 
 
