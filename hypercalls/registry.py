@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from guest_sdk import abi
+from hypercalls.arguments import BufferOut
 from hypercalls.call import Hypercall
+from hypercalls.document import DocumentOut
 from hypercalls.plugin import Plugin
 from pv.dispatch import Collision
 from pv.options import Option
 
+OUT = (BufferOut, DocumentOut)
 MEND = "uninstall one, or give it another"
 
 
@@ -108,6 +111,14 @@ class Registry:
             if group:
                 lines += ["", f"{heading}:", *(f"  {line}" for line in group)]
         return "\n".join(lines)
+
+    def writes(self) -> dict[str, tuple[str, ...]]:
+        """By call, the arguments whose memory its handler writes: a C prototype has no `const` there."""
+        return {
+            listed.call.name: names
+            for listed in self
+            if (names := tuple(p.registers[0][0] for p in listed.call.signature.parameters if isinstance(p.type, OUT)))
+        }
 
     def abi_calls(self) -> tuple[abi.Call, ...]:
         """Every call as a row of the ABI's table, for generated headers."""

@@ -86,6 +86,15 @@ def build_table(
     return table, numbers
 
 
+def check_rows(rows: Iterable[Any]) -> list[Row]:
+    """`rows` as a list. Raises TypeError for what is no row."""
+    checked = list(rows)
+    for row in checked:
+        if not isinstance(row, Row):
+            raise TypeError(f"{row!r} is no pv.dispatch.Row")
+    return checked
+
+
 def _name_calls(rows: Iterable[Row], sources: list[str]) -> dict[str, int]:
     numbers: dict[str, int] = {}
     parties: dict[str, str] = {}
@@ -130,5 +139,7 @@ def blame(member: LoadedPlugin, what: str) -> Iterator[None]:
     """A stranger's code runs within: whatever it raises becomes a PluginError that says whose it is."""
     try:
         yield
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() too: it ends no process of ours
         raise PluginError(f"plugin {member.source} {what}: {describe(error)}") from error

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from pv.arguments import budgets, check_arguments
-from pv.assembly import Party, blame, build_table, claim_features, find_members, known_options
+from pv.assembly import Party, blame, build_table, check_rows, claim_features, find_members, known_options
 from pv.boot import start_guest
 from pv.clock import Clock
 from pv.console import Console
@@ -286,5 +286,5 @@ class Machine:
             yield "devices", self.pc.rows()
         for member in members:
             with blame(member, "cannot bring its hypercalls"):
-                rows = list(member.plugin.rows(weakref.proxy(self)))
+                rows = check_rows(member.plugin.rows(weakref.proxy(self)))
             yield member.source, rows

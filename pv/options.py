@@ -151,6 +151,8 @@ def find_option(name: Any, known: Mapping[str, Option]) -> Option:
     """The option of that name. Raises ValueError, which names the nearest and all that are known."""
     if isinstance(name, str) and name in known:
         return known[name]
-    near = get_close_matches(name, known, 1) if isinstance(name, str) else []
+    near: list[str] = []
+    if isinstance(name, str):  # a plugin's option without the plugin's name is the likeliest slip
+        near = [one for one in known if one.endswith(f".{name}")] or get_close_matches(name, known, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"option {name!r} is not known{hint} (known: {', '.join(sorted(known)) or 'none'})")

@@ -110,7 +110,9 @@ def _import(point: EntryPoint) -> tuple[Any, BaseException | None]:
     try:
         plugin = point.load()
         return plugin, shape_error(point, plugin)
-    except (Exception, SystemExit) as error:  # whatever a stranger's module raises is that plugin's failure, not ours
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever else a stranger's module raises is that plugin's failure, not ours
         return None, error
 
 

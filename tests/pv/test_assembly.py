@@ -99,9 +99,9 @@ def test_one_feature_twice_names_both_parties(feature: Feature, says: str) -> No
 
 @pytest.mark.parametrize("error", [KeyError("x"), SystemExit(3)])
 def test_whose_a_failure_is_gets_said(error: BaseException) -> None:
-    with pytest.raises(PluginError, match=r"plugin a of pkg-a 1 cannot be set up: (KeyError: 'x'|SystemExit: 3)"):
-        with blame(member("a"), "cannot be set up"):
-            raise error
+    says = r"plugin a of pkg-a 1 cannot be set up: (KeyError: 'x'|SystemExit: 3)"
+    with pytest.raises(PluginError, match=says), blame(member("a"), "cannot be set up"):
+        raise error
 
 
 def test_an_interrupt_is_nobody_s_failure() -> None:
