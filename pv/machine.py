@@ -46,8 +46,8 @@ ENGINE_OPTIONS: Final[dict[str, Callable[[int], int]]] = {  # each with its valu
     "translation_buffer_bytes": lambda memory_bytes: min(max(memory_bytes // 16, MIB), 64 * MIB),
 }
 OWN_OPTIONS: Final = (
-    Option("monitor_pages", help="most pages of the monitor's own tables", least=1, most=1 << 30),
-    Option("translation_buffer_bytes", help="the engine's buffer of translated code", least=1, most=1 << 40),
+    Option("monitor_pages", help="most pages of the monitor's own tables", least=16, most=1 << 24),
+    Option("translation_buffer_bytes", help="the engine's buffer of translated code", least=1, most=1 << 30),
 )
 
 

@@ -95,6 +95,8 @@ def make_machine(*, memory: str, **choices: Any) -> Machine:
         raise Complaint(str(mistake)) from mistake
     except OSError as refused:
         raise Complaint(f"cannot have {memory} of guest memory: {refused.strerror}") from refused
+    except MemoryError as refused:
+        raise Complaint(f"cannot make the machine: {refused or 'no memory'}") from refused
 
 
 @contextmanager

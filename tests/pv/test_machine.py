@@ -228,7 +228,7 @@ def test_a_console_is_taken_or_made() -> None:
         ({"hypercalls": [Family(), Family("b")]}, Collision, "claimed by family.*and by b"),
         ({"options": {"speed": 9}}, ValueError, "option 'speed' is not known; did you mean 'family.speed'"),
         ({"options": {"family.depth": "3"}}, ValueError, "family.depth='3' is not a whole number from 1 on"),
-        ({"options": {"monitor_pages": 0}}, ValueError, "monitor_pages=0 is not a whole number from 1 to"),
+        ({"options": {"monitor_pages": 0}}, ValueError, "monitor_pages=0 is not a whole number from 16 to"),
         ({"options": ["family.depth"]}, TypeError, "is not a mapping"),
         ({"grants": ["all"]}, ValueError, "no hypercall is named 'all'"),
         ({"quotas": {"greet": -1}}, ValueError, "greet allows -1"),

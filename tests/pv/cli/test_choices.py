@@ -80,7 +80,7 @@ def test_hypercalls_commands_show_it_and_leave_it_out(install: Install, capsys: 
     assert "store.limit a whole number 3 most" in shown["list"]
     assert "store 1 calls: 0x8001 ask() feature bits: 40 store options: store.limit: a whole number" in shown["show"]
     assert "store.limit a whole number 3 most" in shown["options"]
-    assert "monitor_pages a whole number from 1" in shown["options"]
+    assert "monitor_pages a whole number from 16" in shown["options"]
     assert "#define PVKIT_FEATURE_STORE 0x10000000000" in shown["header"]
     assert "#define PVKIT_CALL_ASK 0x8001" in shown["header"]
     for command in (["list"], ["options"], ["header", "asm"]):
