@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pv.machine import Machine
 
 GROUP: Final = "pvkit.hypercalls"
+OWN: Final = "pvkit"  # the distribution whose plugins are the built-in families
 log = logging.getLogger("pvkit")
 
 
@@ -63,11 +64,18 @@ def load_plugins(disabled: Collection[str] = (), strict: bool = False) -> Loaded
     return _load(frozenset(disabled), strict)
 
 
+@lru_cache(maxsize=1)
+def foreign_plugins() -> tuple[str, ...]:
+    """Names of the installed plugins that are not pvkit's own: what a comparison of techniques leaves out."""
+    return tuple(point.name for point in _scan() if point.dist is None or point.dist.name != OWN)
+
+
 def rescan() -> None:
     """Forget what was scanned and imported: distributions were installed while this process ran."""
     _scan.cache_clear()
     _import.cache_clear()
     _load.cache_clear()
+    foreign_plugins.cache_clear()
 
 
 @lru_cache(maxsize=64)

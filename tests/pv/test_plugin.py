@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import pv.plugin
-from pv.plugin import GROUP, PluginError, load_plugins, rescan
+from pv.plugin import GROUP, PluginError, foreign_plugins, load_plugins, rescan
 
 MODULE = "plugins_under_test"
 
@@ -142,3 +142,13 @@ def test_a_plugin_that_exits_on_import_does_not_end_the_process(installed: Insta
         (report,) = load_plugins().reports
     assert "rude" in report
     assert "SystemExit: 3" in report
+
+
+def test_foreign_plugins_are_those_of_other_distributions(installed: Installed) -> None:
+    installed.add("ours", f"{MODULE}:PLUGIN", "pvkit")
+    installed.add("theirs", f"{MODULE}:PLUGIN", "pkg-a")
+    assert foreign_plugins() == ("theirs",)
+
+
+def test_none_is_foreign_here() -> None:
+    assert "core" not in foreign_plugins()

@@ -170,3 +170,10 @@ def test_an_option_that_cannot_be_is_one_line(
     install("store", 'PLUGIN = Plugin("store", "1", options=(Option("limit", default=3, least=1, most=9),))')
     assert says in complaint(capfd, "run", guest, "-o", text)
     others_go_on("store")
+
+
+def test_a_comparison_is_of_pvkit_alone(install: Install, capfd: pytest.CaptureFixture[str]) -> None:
+    install("one", PLAIN.format("one"))
+    install("two", PLAIN.format("two"))  # the same number: no machine that took both could be made
+    assert main(["compare", "console", "--repeat", "1", "--scale", "0.01"]) == 0
+    assert capfd.readouterr().err == ""
