@@ -81,6 +81,8 @@ class Registry:
             raise Collision(f"two plugins are named {source.name!r}; {MEND} name")
         self.plugins[source.name] = source
         for call in getattr(source, "calls", ()):  # a plugin of a class of its own may bring rows alone
+            if not isinstance(call, Hypercall):
+                raise TypeError(f"plugin {source.name!r}: {call!r} is not a hypercall; decorate it with @hypercall")
             self._add(Listed(call, source.name))
         for feature in getattr(source, "own_features", ()):
             for what, key in (("bit", feature.bit), ("name", feature.name)):

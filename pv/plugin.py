@@ -10,7 +10,7 @@ import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pv.dispatch import Row
@@ -67,7 +67,7 @@ def load_plugins(disabled: Collection[str] = (), strict: bool = False) -> Loaded
 @lru_cache(maxsize=1)
 def foreign_plugins() -> tuple[str, ...]:
     """Names of the installed plugins that are not pvkit's own: what a comparison of techniques leaves out."""
-    return tuple(point.name for point in _scan() if point.dist is None or point.dist.name != OWN)
+    return tuple(point.name for point in _scan() if _origin(point.dist).partition(" ")[0] != OWN)
 
 
 def rescan() -> None:
@@ -109,13 +109,39 @@ def _load(disabled: frozenset[str], strict: bool) -> LoadedPlugins:
 
 @lru_cache(maxsize=1)
 def _scan() -> tuple[EntryPoint, ...]:
-    return tuple(sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)))
+    try:
+        found = entry_points(group=GROUP)
+    except Exception as error:  # one damaged file keeps importlib from reading any; what it raises differs
+        whose = f"{_damaged()} has entry points that cannot be read"
+        raise PluginError(f"{whose}: {describe(error)}; reinstall it") from error
+    return tuple(sorted(found, key=lambda point: (point.name, point.value)))
+
+
+def _damaged() -> str:
+    """The installed distribution whose entry points cannot be read."""
+    for distribution in distributions():
+        try:
+            _ = distribution.entry_points
+        except Exception:  # as in _scan
+            return f"the installed {_origin(distribution)}"
+    return "an installed package"
+
+
+def _origin(distribution: Distribution | None) -> str:
+    """`name version`, as far as its metadata tells them."""
+    try:
+        name = distribution and distribution.metadata["Name"]
+        return f"{name} {distribution.version}" if distribution and name else "a package of no name"
+    except Exception:  # metadata that is not there raises what each Python likes
+        return "a package of no name"
 
 
 @cache
 def _import(point: EntryPoint) -> tuple[Any, BaseException | None]:
     """The plugin that `point` names, or why there is none."""
     try:
+        if not EntryPoint.pattern.match(point.value):
+            return None, ValueError("its entry point is not of the form module:ATTRIBUTE")
         plugin = point.load()
         return plugin, shape_error(point, plugin)
     except KeyboardInterrupt:
@@ -142,9 +168,7 @@ def shape_error(point: EntryPoint, plugin: Any) -> TypeError | ValueError | None
 
 def source(point: EntryPoint) -> str:
     """`name (module:ATTRIBUTE, from distribution version)`."""
-    distribution = point.dist
-    origin = f"{distribution.name} {distribution.version}" if distribution else "an unknown distribution"
-    return f"{point.name} ({point.value}, from {origin})"
+    return f"{point.name} ({point.value}, from {_origin(point.dist)})"
 
 
 def describe(error: BaseException) -> str:

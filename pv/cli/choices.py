@@ -64,5 +64,5 @@ def installed(disabled: Sequence[str], strict: bool) -> Registry:
     """Every call of the installed plugins but `disabled`. What could not be loaded is logged. Raises Complaint."""
     try:
         return Registry(found.plugin for found in load_plugins(disabled, strict).plugins)
-    except ValueError as mistake:
+    except (ValueError, TypeError) as mistake:
         raise Complaint(str(mistake)) from mistake

@@ -177,3 +177,40 @@ def test_a_comparison_is_of_pvkit_alone(install: Install, capfd: pytest.CaptureF
     install("two", PLAIN.format("two"))  # the same number: no machine that took both could be made
     assert main(["compare", "console", "--repeat", "1", "--scale", "0.01"]) == 0
     assert capfd.readouterr().err == ""
+
+
+OWN_CLASS = """
+class Own:
+    name = "bad"
+    calls = [7]
+    def rows(self, machine): return []
+    def set_up(self, machine): ...
+    def tear_down(self, machine): ...
+PLUGIN = Own()
+"""
+
+
+def test_a_plugin_of_a_class_of_its_own_with_calls_that_are_none(
+    install: Install, guest: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    install("bad", OWN_CLASS)
+    assert main(["run", guest]) == 0  # a machine asks for its rows alone
+    capfd.readouterr()
+    assert "plugin 'bad': 7 is not a hypercall" in complaint(capfd, "hypercalls", "list")
+    assert main(["doctor"]) == 0
+    assert "7 is not a hypercall" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("point", ["bad = not a module!", "bad ="])
+def test_an_entry_point_of_no_form(install: Install, guest: str, point: str, caplog: pytest.LogCaptureFixture) -> None:
+    install("bad", "", point=point)
+    assert main(["run", guest]) == 0
+    assert [line.endswith("its entry point is not of the form module:ATTRIBUTE") for line in caplog.messages] == [True]
+
+
+def test_entry_points_that_cannot_be_read(install: Install, guest: str, capfd: pytest.CaptureFixture[str]) -> None:
+    install("bad", "", point="bad")  # a line without an equals sign
+    for command in (["run", guest], ["hypercalls", "list"], ["compare", "console"]):
+        assert "the installed pkg-bad 1.5 has entry points that cannot be read" in complaint(capfd, *command)
+    assert main(["doctor"]) == 0
+    assert "pkg-bad 1.5 has entry points that cannot be read" in capfd.readouterr().out
