@@ -123,7 +123,7 @@ def _damaged() -> str:
         try:
             _ = distribution.entry_points
         except Exception:  # as in _scan
-            return f"the installed {_origin(distribution)}"
+            return _origin(distribution)
     return "an installed package"
 
 
