@@ -158,7 +158,7 @@ def test_what_a_call_cannot_be_is_its_result(guest, booted):
 )
 def test_rings_that_are_refused(booted, registers, errno):
     assert booted.errno("ring_open", *registers) == errno
-    assert booted.state["ring"] == {}
+    assert booted.state["ring"].open == {}
 
 
 def test_rings_are_numbered_and_bounded(booted):
@@ -303,7 +303,7 @@ def test_a_step_passes_what_lies_in_it(old, step, at):
 
 
 def test_indices_wrap(guest, booted):
-    state = booted.state["ring"][guest.number]
+    state = booted.state["ring"].open[guest.number]
     first = (1 << 32) - 3
     state.submit_head = state.complete_tail = state.judged_tail = first
     for field in ("submit_tail", "submit_head", "complete_head", "complete_tail", "kick_at"):
@@ -332,7 +332,7 @@ def test_an_impossible_index_closes_the_ring_and_says_so(guest, booted, field, v
     assert booted.errno("ring_kick", guest.number) == EINVAL
     assert (guest.get("broken"), guest.get("submit_head"), guest.notified()) == (1, 0, True)
     assert booted.errno("ring_kick", guest.number) == EINVAL
-    assert (booted.state["ring"], booted.clock.deadline_ns) == ({}, NEVER)
+    assert (booted.state["ring"].open, booted.clock.deadline_ns) == ({}, NEVER)
 
 
 def test_a_poll_finds_it_too(guest, booted):
@@ -393,7 +393,7 @@ def test_a_ring_that_closes_itself_ends_with_its_pass(guest, booted):
     guest.submit(ADD, 1, 1, token=2)
     assert guest.kick() == 2
     assert guest.reap() == [(1, 0), (2, 2)]
-    assert (booted.state["ring"], booted.clock.deadline_ns) == ({}, NEVER)
+    assert (booted.state["ring"].open, booted.clock.deadline_ns) == ({}, NEVER)
     assert booted.errno("ring_kick", guest.number) == EINVAL
 
 
@@ -404,7 +404,7 @@ def test_a_ring_may_open_and_close_others(guest, booted):
     guest.submit(numbers["ring_open"], GPA, ENTRIES, abi.NO_PORT)  # over this very ring
     assert guest.kick() == 3
     assert [result for _, result in guest.reap()] == [1, 0, 1]
-    assert sorted(booted.state["ring"]) == [0, 1]
+    assert sorted(booted.state["ring"].open) == [0, 1]
 
 
 def test_a_ring_that_is_being_emptied_is_not_kicked(guest, booted):
@@ -429,7 +429,7 @@ def test_a_poll_that_falls_into_a_pass_comes_again(guest, booted):
     guest.kick()
     guest.submit(0x8011)
     guest.kick()
-    assert booted.state["ring"][0].polling.pending
+    assert booted.state["ring"].open[0].polling.pending
     guest.submit(ADD, 1, 1, token=3)
     pass_time(booted, POLL_NS)
     assert guest.reap()[-1] == (3, 2)
@@ -497,7 +497,7 @@ STEP = st.one_of(
 def test_calls_come_out_as_they_went_in(make_machine, steps, entries, first):
     machine = boot(make_machine())
     guest = RingGuest(machine, entries=entries)
-    state = machine.state["ring"][0]
+    state = machine.state["ring"].open[0]
     state.submit_head = state.complete_tail = state.judged_tail = guest.looked_at = first
     for field in ("submit_tail", "submit_head", "complete_head", "complete_tail", "kick_at"):
         guest.set(field, first)
@@ -534,7 +534,7 @@ def test_any_bytes_in_a_ring_harm_nobody(make_machine, noise, pokes):
             assert 0 <= machine.ask("ring_kick", 0) <= ENTRIES
         except GuestError as error:
             assert error.errno == EINVAL  # noqa: PT017 (one of the right answers)
-            assert 0 not in machine.state["ring"]
+            assert 0 not in machine.state["ring"].open
         except ZeroDivisionError:
             pass  # the call that raises was among the noise
         machine.memory.view[GPA + at] = value
