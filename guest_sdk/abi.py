@@ -167,10 +167,11 @@ STRUCTS: Final = (
     # result is written back: what the call would have left in RAX.
     Struct("multicall_entry", (("number", 8), ("arguments", 48), ("result", 8))),
     Struct("cpuid_registers", (("eax", 4), ("ebx", 4), ("ecx", 4), ("edx", 4))),
-    # Indices run freely and wrap at 2**32. The guest writes the first line, the monitor the second; `entries` of
-    # ring_submission follow the head, and as many of ring_completion.
-    # kick_at: a kick is wanted by the guest's step of submit_tail past it. notify_at: likewise for the event of the
-    # monitor's step of complete_tail. broken: an index was impossible, and the ring is closed.
+    # Indices start at 0, run freely and wrap at 2**32; index i stands for slot i % entries. The guest writes the first
+    # line, the monitor the second; `entries` of ring_submission follow the head, and as many of ring_completion.
+    # A step of an index from old to new goes past `at` where (new - at - 1) % 2**32 < (new - old) % 2**32, that is where
+    # at is one of old .. new - 1. kick_at: the guest kicks after a step of submit_tail past it. notify_at: the monitor
+    # raises the port after a step of complete_tail past it. broken: an index was impossible, and the ring is closed.
     Struct(
         "ring",
         (
@@ -188,6 +189,8 @@ MAP_FLAGS: Final = {"MAP_PRESENT": 1, "MAP_WRITE": 2, "MAP_USER": 4, "MAP_EXECUT
 SEGMENT_BASES: Final = {"SEGMENT_FS": 0, "SEGMENT_GS": 1, "SEGMENT_KERNEL_GS": 2}
 SELECTORS: Final = {"KERNEL_CS": 0x09, "KERNEL_SS": 0x11, "USER_SS": 0x1B, "USER_CS": 0x23}
 EVENT_PORTS: Final = 1024
+TIMER_PERIOD_LEAST: Final = 10_000  # ns between two ticks of a timer, ten exits; less is -EINVAL
+TIME_MOST: Final = 1 << 62  # ns: no timer is set for later
 BLOCK_FLAGS: Final = {"BLOCK_READ_ONLY": 1}
 SECTOR_BYTES: Final = 512  # offsets and lengths of block calls are whole sectors
 BLOCK_MOST: Final = 1 << 20  # bytes of one block call; more is -E2BIG

@@ -33,6 +33,10 @@ def run(
     ] = "paravirt",
     memory: Annotated[str, typer.Option(metavar="SIZE", help="Guest memory, such as 16MiB.")] = "16MiB",
     trace: Annotated[bool, typer.Option("--trace", help="Write a line for each exit to stderr.")] = False,
+    disk: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE[:MODE]", help="A disk; repeatable. MODE: ro, rw, or cow (writes are forgotten)."),
+    ] = None,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.")] = None,
     max_exits: Annotated[int | None, typer.Option(metavar="N", help="Stop after so many exits.")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Write exit counts and times to stderr.")] = False,
@@ -61,6 +65,7 @@ def run(
         options=read_options(option or [], technique, no_plugin or [], strict),
         grants=grant,
         quotas=read_quotas(quota or []),
+        disks=disk or [],
     )
     with machine:
         try:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from guest_sdk import abi
-from hypercalls import clock, console, core, cpu, events, memory, multicall
+from hypercalls import block, clock, console, core, cpu, events, memory, multicall, ring, timer
 from hypercalls.arguments import GuestBuffer, GuestString
 from hypercalls.call import hypercall
 from hypercalls.document import ReplyDocument
@@ -14,7 +14,7 @@ from hypercalls.registry import Registry
 from pv.dispatch import Collision
 from pv.options import Option
 
-FAMILIES = [module.PLUGIN for module in (core, console, clock, memory, cpu, events, multicall)]
+FAMILIES = [module.PLUGIN for module in (core, console, clock, timer, memory, cpu, events, multicall, ring, block)]
 
 
 @hypercall(0x8001, "greet")
