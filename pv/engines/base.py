@@ -171,6 +171,10 @@ class Vcpu(Protocol):
         ...
 
     def write_linear(self, gva: int, data: bytes) -> None: ...
+    def translate(self, gva: int, *, write: bool = False) -> int:
+        """The gpa that the guest's own tables map `gva` to, memory or not, at its privilege. Raises GuestFault."""
+        ...
+
     def cpuid(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
         """EAX EBX ECX EDX of the processor beneath, without what the monitor hides."""
         ...
@@ -191,6 +195,10 @@ class Vcpu(Protocol):
 
     def request_interrupt(self) -> None:
         """An interrupt is pending: acknowledge() will be asked at the first moment the guest can take one."""
+        ...
+
+    def withdraw_interrupt(self) -> None:
+        """No interrupt is pending any more: INTR fell before the guest took it."""
         ...
 
     def set_trap(self, vector: int, rip: int, flags: int) -> None:
