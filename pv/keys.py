@@ -1,7 +1,8 @@
 """What a reason and its key are called, for tables, traces and flight records.
 
 Keys: see pv.exits.ExitView; a counted port's key is port * 2 + Direction, and so is a
-device's gpa. Names after the Intel SDM: vectors vol. 3 table 6-1, MSRs vol. 4 chapter 2, APIC registers vol. 3 chapter 11.
+device's gpa. Names after the Intel SDM: vectors vol. 3 table 6-1, MSRs vol. 4 chapter 2, APIC registers vol. 3
+chapter 11.
 """
 
 from __future__ import annotations

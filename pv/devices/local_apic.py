@@ -101,7 +101,7 @@ class LocalApic:
 
     def acknowledge(self) -> int:
         """The vector to be taken now, EXTERNAL, or NO_VECTOR where INTR is low."""
-        self._asserted = False
+        self._drive(False)
         if self._passes_external():
             return EXTERNAL
         vector = self._queue.next_vector() if self._enabled else NO_VECTOR
@@ -136,6 +136,9 @@ class LocalApic:
 
     def _update(self) -> None:
         level = self._passes_external() or (self._enabled and self._queue.next_vector() != NO_VECTOR)
+        self._drive(level)
+
+    def _drive(self, level: bool) -> None:
         if level is not self._asserted:
             self._asserted = level
             self._interrupt(level)
