@@ -323,8 +323,10 @@ def test_indices_wrap(guest, booted):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("submit_tail", ENTRIES + 1), ("submit_tail", -1), ("submit_tail", 1 << 31), ("complete_head", 1)]
-    + [("complete_head", 1 << 31), ("complete_head", -ENTRIES - 1)],
+    [
+        *(("submit_tail", value) for value in (ENTRIES + 1, -1, 1 << 31)),
+        *(("complete_head", value) for value in (1, 1 << 31, -ENTRIES - 1)),
+    ],
 )
 def test_an_impossible_index_closes_the_ring_and_says_so(guest, booted, field, value):
     guest.put(ADD, at=0)
