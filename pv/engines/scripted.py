@@ -15,7 +15,7 @@ from pv.dispatch import ANY_KEY, DispatchTable, Row, Shape
 from pv.engines.base import GENERAL_REGISTERS, GuestFault, Latency, RecordedExit, RingState
 from pv.engines.batch import call_batch, call_ring
 from pv.engines.scripted_cpu import MASK, NotedCpu
-from pv.exits import NEXT, Direction, Exit, GuestError, Reason, Reply, ReplyKind, StopWhy, fault
+from pv.exits import NEXT, Direction, Exit, GuestCallError, GuestError, Reason, Reply, ReplyKind, StopWhy, fault
 from pv.memory import GuestMemory
 
 EXIT_NS: Final = 1000
@@ -81,6 +81,7 @@ class ScriptedVcpu(NotedCpu):
         self._acknowledge: Callable[[], int] | None = None
         self._interrupt_pending = False
         self._stop_status: int | None = None
+        self.running = False
         self._counters: dict[tuple[int, int], int] = {}
         self._calls: dict[int, int] = {}
         self._record: list[RecordedExit] = []
@@ -128,6 +129,13 @@ class ScriptedVcpu(NotedCpu):
 
     def run(self, max_exits: int, timeout_ns: int) -> Ended:  # noqa: ARG002 (a script is finite)
         """Play what is left of the script, or `max_exits` of it."""
+        self.running = True
+        try:
+            return self._play_all(max_exits)
+        finally:
+            self.running = False
+
+    def _play_all(self, max_exits: int) -> Ended:
         played = 0
         while self._left:
             if self._stop_status is not None:
@@ -153,6 +161,16 @@ class ScriptedVcpu(NotedCpu):
         if isinstance(answer, Reply):
             raise GuestError(abi.ERRNO["EINVAL"], f"call {number:#x} cannot stand in a batch")
         return answer
+
+    def call_guest(
+        self, rip: int, arguments: tuple[int | bytes | str, ...], read_most: int = -1, timeout_ns: int = 0
+    ) -> Any:
+        """Refused: a script has no guest code."""
+        raise GuestCallError(f"the scripted engine has no code at {rip:#x} to run")
+
+    def end_call(self, result: int, more: int) -> None:
+        """Refused, since no call can be under way."""
+        raise GuestError(abi.ERRNO["EPERM"], f"no call of the host's can return {result:#x} and {more:#x}")
 
     def close(self) -> None:
         """Let go of every handler."""

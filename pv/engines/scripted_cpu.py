@@ -176,6 +176,9 @@ class NotedCpu:
     def set_syscall_entry(self, rip: int) -> None:
         self.done.append(("set_syscall_entry", (rip,)))
 
+    def set_call_return(self, rip: int) -> None:
+        self.done.append(("set_call_return", (rip,)))
+
     def set_clock_page(self, gpa: int) -> None:
         self.done.append(("set_clock_page", (gpa,)))
 

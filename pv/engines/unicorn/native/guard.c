@@ -18,7 +18,7 @@ static void on_abort(int signal_number, siginfo_t *info, void *unused)
     struct pv_vcpu *c = running;
     (void)unused;
     if (c && !c->in_hook && info->si_code == SI_TKILL && info->si_pid == getpid())
-        siglongjmp(c->abort_jump, 1);
+        siglongjmp(*c->abort_jump, 1);
     /* Not ours. A handler that was set while a guest ran saved this one, and comes back here once it has been asked. */
     static volatile sig_atomic_t passed_on;
     sigaction(SIGABRT, guarded && !passed_on++ ? &before : &beneath, NULL);
