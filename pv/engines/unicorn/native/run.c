@@ -116,7 +116,7 @@ enum pv_why pv_run_slice(struct pv_vcpu *c)
     uint64_t ran_before_ns = ran_ns();
     struct pv_vcpu *outer = pv_guard_enter(c);
     enter_engine(c);
-    pv_guard_leave(outer);
+    pv_guard_leave(outer, false);
     pv_unwatch(c);
     c->slices++;
     count_quiet(c, exits_before, ran_before_ns);
@@ -141,7 +141,7 @@ void pv_run_call(struct pv_vcpu *c, bool further)
     enter_engine(c);
     c->in_hook = inside;
     if (!inside) {
-        pv_guard_leave(outer);
+        pv_guard_leave(outer, true);
         pv_unwatch(c);
     }
     if (further)

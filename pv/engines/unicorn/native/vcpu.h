@@ -268,5 +268,5 @@ bool pv_watch(struct pv_vcpu *c);
 void pv_unwatch(struct pv_vcpu *c);
 /* guard.c */
 struct pv_vcpu *pv_guard_enter(struct pv_vcpu *c);
-void pv_guard_leave(struct pv_vcpu *outer);
+void pv_guard_leave(struct pv_vcpu *outer, bool brief);
 #endif
