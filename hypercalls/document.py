@@ -17,6 +17,7 @@ from pv.document import DEPTH_MOST, DOCUMENT_MOST, ITEMS_MOST, decode
 from pv.exits import GuestError
 from pv.memory import GuestMemory
 
+
 @dataclass(frozen=True, slots=True)
 class DocumentIn:
     """gpa and length -> the object that the document there describes."""

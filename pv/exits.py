@@ -161,7 +161,10 @@ class GuestCallError(GuestError):
 
     def __init__(self, text: str, errno: int = EIO, ended: tuple[StopWhy, int, str] | None = None) -> None:
         super().__init__(errno, text)
-        self.why, self.status, self.detail = ended or (None, 0, "")
+        self.why: StopWhy | None = None
+        self.status, self.detail = 0, ""
+        if ended:
+            self.why, self.status, self.detail = ended
 
 
 class StopWhy(enum.Enum):

@@ -14,7 +14,6 @@ Events wait while the function runs: they come once the exit is over in whose ha
 
 from __future__ import annotations
 
-import ctypes
 import difflib
 import typing
 from collections.abc import Callable

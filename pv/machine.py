@@ -180,7 +180,7 @@ class Machine:
         return self.outcome
 
     def function(self, name: str | int, *, returns: Any = int) -> GuestFunction:
-        """A function of the guest, by its symbol or address, to be called: see pv.guest_call for what it takes and gives.
+        """A function of the guest, by its symbol or address: pv.guest_call says what it takes and gives.
 
         Raises GuestCallError where there is none, TypeError for `returns`, RuntimeError before load().
         """

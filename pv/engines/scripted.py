@@ -162,9 +162,7 @@ class ScriptedVcpu(NotedCpu):
             raise GuestError(abi.ERRNO["EINVAL"], f"call {number:#x} cannot stand in a batch")
         return answer
 
-    def call_guest(
-        self, rip: int, arguments: tuple[int | bytes | str, ...], read_most: int = -1, timeout_ns: int = 0
-    ) -> Any:
+    def call_guest(self, rip: int, *_arguments: Any) -> Any:
         """Refused: a script has no guest code."""
         raise GuestCallError(f"the scripted engine has no code at {rip:#x} to run")
 
