@@ -25,9 +25,10 @@ from typing import Any, Final, Protocol, runtime_checkable
 from pv import document
 from pv.arguments import budgets
 from pv.document import Document
-from pv.engines.base import Vcpu
+from pv.engines.calling import CallsGuest
 from pv.exits import GuestCallError, GuestError
 from pv.loaders import Image
+from pv.techniques import Technique
 
 BYTES_MOST: Final = 1 << 20
 STRING_MOST: Final = 4096
@@ -106,7 +107,7 @@ class GuestFunction:
 
     __slots__ = ("_call_guest", "_finish", "_most", "address", "name")
 
-    def __init__(self, vcpu: Vcpu, name: str, address: int, returns: Any) -> None:
+    def __init__(self, vcpu: CallsGuest, name: str, address: int, returns: Any) -> None:
         result = read_returns(returns)
         self._call_guest = vcpu.call_guest
         self._most, self._finish = result.most, result.finish
@@ -154,9 +155,10 @@ def as_argument(value: Any) -> Any:
 class GuestFunctions:
     """The functions of one loaded guest, each found once."""
 
-    def __init__(self, vcpu: Vcpu, image: Image) -> None:
+    def __init__(self, vcpu: CallsGuest, image: Image, technique: Technique) -> None:
         self._vcpu = vcpu
         self._image = image
+        self._technique = technique
         self._found: dict[tuple[str | int, Any], GuestFunction] = {}
 
     def find(self, name: str | int, returns: Any) -> GuestFunction:
@@ -168,6 +170,11 @@ class GuestFunctions:
         except TypeError:
             read_returns(returns)  # says what is wrong with it
             raise
+        if not self._technique.takes_hypercalls:
+            raise GuestCallError(
+                f"technique {self._technique.name!r} takes no hypercalls, and a function returns by one; "
+                "a guest made for technique 'paravirt' can be called"
+            )
         address = name if isinstance(name, int) else self._address(name)
         called = f"{address:#x}" if isinstance(name, int) else name
         found = self._found[name, returns] = GuestFunction(self._vcpu, called, address, returns)

@@ -29,7 +29,6 @@ from pv.disk import Disk, as_disk
 from pv.emulate.apic_registers import apic_rows
 from pv.emulate.mmio import mmio_rows
 from pv.engines import EngineFactory, find_engine
-from pv.exits import GuestCallError
 from pv.grants import limit_calls
 from pv.guest_call import GuestFunction, GuestFunctions
 from pv.loaders import Image, load, read_guest
@@ -144,7 +143,7 @@ class Machine:
         image = load(data, self.memory.size_bytes)
         start_guest(self.vcpu, self.memory, image, self.technique.boot)
         self.image = image
-        self._functions = GuestFunctions(self.vcpu, image)
+        self._functions = GuestFunctions(self.vcpu, image, self.technique)
         if image.abi_version is not None and not self.technique.takes_hypercalls:
             self._note(
                 f"the guest is made for hypercalls, which technique {self.technique.name!r} does not take; "
@@ -187,11 +186,6 @@ class Machine:
         self._check_open("function()")
         if self._functions is None:
             raise RuntimeError("function(): there is no guest; call load() first")
-        if not self.technique.takes_hypercalls:
-            raise GuestCallError(
-                f"technique {self.technique.name!r} takes no hypercalls, and a function returns by one; "
-                "a guest made for technique 'paravirt' can be called"
-            )
         return self._functions.find(name, returns)
 
     def call(self, name: str | int, *arguments: Any, returns: Any = int, timeout: float | None = None) -> Any:

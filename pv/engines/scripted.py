@@ -15,7 +15,7 @@ from pv.dispatch import ANY_KEY, DispatchTable, Row, Shape
 from pv.engines.base import GENERAL_REGISTERS, GuestFault, Latency, RecordedExit, RingState
 from pv.engines.batch import call_batch, call_ring
 from pv.engines.scripted_cpu import MASK, NotedCpu
-from pv.exits import NEXT, Direction, Exit, GuestCallError, GuestError, Reason, Reply, ReplyKind, StopWhy, fault
+from pv.exits import NEXT, Direction, Exit, GuestError, Reason, Reply, ReplyKind, StopWhy, fault
 from pv.memory import GuestMemory
 
 EXIT_NS: Final = 1000
@@ -161,14 +161,6 @@ class ScriptedVcpu(NotedCpu):
         if isinstance(answer, Reply):
             raise GuestError(abi.ERRNO["EINVAL"], f"call {number:#x} cannot stand in a batch")
         return answer
-
-    def call_guest(self, rip: int, *_arguments: Any) -> Any:
-        """Refused: a script has no guest code."""
-        raise GuestCallError(f"the scripted engine has no code at {rip:#x} to run")
-
-    def end_call(self, result: int, more: int) -> None:
-        """Refused, since no call can be under way."""
-        raise GuestError(abi.ERRNO["EPERM"], f"no call of the host's can return {result:#x} and {more:#x}")
 
     def close(self) -> None:
         """Let go of every handler."""

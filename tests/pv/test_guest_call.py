@@ -15,7 +15,7 @@ from guest_sdk import Guest
 from hypercalls import U8, U32, BytesIn, GuestString
 from hypercalls import Document as DocumentAnnotation
 from pv import Document, GuestCallError, Machine
-from pv.engines.base import CALL_BYTES_MOST
+from pv.engines.calling import CALL_BYTES_MOST
 from pv.engines.scripted import script
 from pv.guest_call import STRING_MOST, GuestFunction, as_argument
 

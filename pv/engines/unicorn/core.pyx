@@ -18,7 +18,8 @@ from functools import partial
 from errno import E2BIG, EAGAIN, EFAULT, EINVAL, EIO, ENOSYS, EPERM
 
 from pv.dispatch import Shape
-from pv.engines.base import CALL_BYTES_MOST, CALL_DEPTH_MOST, GuestFault, Latency, RecordedExit
+from pv.engines.calling import CALL_BYTES_MOST, CALL_DEPTH_MOST
+from pv.engines.base import GuestFault, Latency, RecordedExit
 from pv.exits import AGAIN, NEXT, GuestCallError, GuestError, Reply, ReplyKind, StopWhy
 
 

@@ -15,7 +15,7 @@ import pytest
 from guest_sdk import Guest, abi
 from hypercalls import hypercall
 from pv import GuestCallError, Machine, StopWhy
-from pv.engines.base import CALL_DEPTH_MOST
+from pv.engines.calling import CALL_DEPTH_MOST
 
 ASK = 0x8001
 Make = Callable[..., Machine]
