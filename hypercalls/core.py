@@ -10,7 +10,7 @@ from hypercalls.arguments import GuestString
 from hypercalls.call import hypercall
 from hypercalls.machine_view import MachineView
 from hypercalls.plugin import Plugin
-from pv.exits import Reply, stop
+from pv.exits import AGAIN, Reply, stop
 
 # A feature is offered where its call can be made. Inline VMCALL needs no call: every engine here takes it.
 FEATURE_CALLS: Final = {
@@ -23,6 +23,7 @@ FEATURE_CALLS: Final = {
     "timer": "timer_set",
     "ring": "ring_open",
     "block": "block_read",
+    "guest_calls": "call_return",
 }
 
 
@@ -57,4 +58,12 @@ def exit_guest(machine: MachineView, status: int) -> Reply:  # noqa: ARG001 (a h
     return stop(status & 0xFF)
 
 
-PLUGIN: Final = Plugin("core", "1", (abi_version, abi_features, abi_query, exit_guest), ("inline_vmcall",))
+@hypercall(0x1004, "call_return", batchable=False, result="does not return: ends a call that the host made")
+def call_return(machine: MachineView, result: int, more: int) -> Reply:
+    """A function that the host called returns RAX and RDX. The innermost one: without any, -EPERM."""
+    machine.vcpu.end_call(result, more)
+    return AGAIN
+
+
+CALLS: Final = (abi_version, abi_features, abi_query, exit_guest, call_return)
+PLUGIN: Final = Plugin("core", "1", CALLS, ("inline_vmcall", "guest_calls"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from errno import EIO
 from typing import Final, Protocol
 
 
@@ -148,6 +149,22 @@ class GuestError(Exception):
     def __init__(self, errno: int, why: str = "") -> None:
         super().__init__(why or f"errno {errno}")
         self.errno = errno
+
+
+class GuestCallError(GuestError):
+    """A function of the guest could not be called, or did not return what it should.
+
+    A hypercall whose handler lets it pass answers `errno`: EAGAIN where the calls are nested too deep or the run's
+    budget was used up in the function, else ENOENT for a function that is not there, and EIO.
+    why, status, detail: how the guest ended instead of returning, as in an Outcome; why is None where it did not end.
+    """
+
+    def __init__(self, text: str, errno: int = EIO, ended: tuple[StopWhy, int, str] | None = None) -> None:
+        super().__init__(errno, text)
+        self.why: StopWhy | None = None
+        self.status, self.detail = 0, ""
+        if ended:
+            self.why, self.status, self.detail = ended
 
 
 class StopWhy(enum.Enum):

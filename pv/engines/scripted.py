@@ -81,6 +81,7 @@ class ScriptedVcpu(NotedCpu):
         self._acknowledge: Callable[[], int] | None = None
         self._interrupt_pending = False
         self._stop_status: int | None = None
+        self.running = False
         self._counters: dict[tuple[int, int], int] = {}
         self._calls: dict[int, int] = {}
         self._record: list[RecordedExit] = []
@@ -128,6 +129,13 @@ class ScriptedVcpu(NotedCpu):
 
     def run(self, max_exits: int, timeout_ns: int) -> Ended:  # noqa: ARG002 (a script is finite)
         """Play what is left of the script, or `max_exits` of it."""
+        self.running = True
+        try:
+            return self._play_all(max_exits)
+        finally:
+            self.running = False
+
+    def _play_all(self, max_exits: int) -> Ended:
         played = 0
         while self._left:
             if self._stop_status is not None:

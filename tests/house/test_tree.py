@@ -15,6 +15,7 @@ NAMED = [path.relative_to(ROOT).as_posix() for path in SOURCES if path.stat().st
 # Files without a test file of their own, and what tests them instead.
 TESTED_ELSEWHERE = {
     "pv/engines/base.py": "a protocol: the type checker holds engines to it",
+    "pv/engines/calling.py": "a protocol: the type checker holds engines to it",
     "hypercalls/machine_view.py": "a protocol: the type checker holds machines to it",
     "bench/conftest.py": "prints the tables that tests/bench/test_headline.py and test_growth.py test",
     "bench/test_batches.py": "a suite; tests/bench/test_batches.py runs its rows",

@@ -193,6 +193,10 @@ static bool wait_for_event(struct pv_vcpu *c)
 
 void pv_settle(struct pv_vcpu *c)
 {
+    if (c->call && c->call->done) { /* back to the host first; what is due comes after the exit in which it called */
+        pv_uc.emu_stop(c->uc);
+        return;
+    }
     if (c->waiting && !wait_for_event(c)) {
         pv_uc.emu_stop(c->uc);
         return;
@@ -203,7 +207,7 @@ void pv_settle(struct pv_vcpu *c)
     }
     if (!c->interrupt_pending)
         ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ; /* a shadow is worth a block of its own only where it hides something */
-    if (c->why == PV_RUNNING && c->interrupt_pending && pv_interrupts_on(c)) {
+    if (c->why == PV_RUNNING && c->interrupt_pending && !c->call && pv_interrupts_on(c)) {
         if (ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ)
             open_window(c);
         else
