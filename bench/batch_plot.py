@@ -57,7 +57,7 @@ def as_json(prices: Iterable[Priced]) -> list[dict[str, Any]]:
 def check_plot() -> None:
     """Raises NoPlot where a picture could not be drawn, before minutes are spent on what goes into it."""
     try:
-        import matplotlib  # noqa: F401, PLC0415 (an extra: only who plots needs it)
+        import matplotlib  # noqa: F401 (an extra: only who plots needs it)
     except ImportError as error:
         raise NoPlot(INSTALL) from error
 
@@ -65,7 +65,7 @@ def check_plot() -> None:
 def draw(prices: Sequence[Priced], file: Path) -> None:
     """Write the picture to `file`, whose suffix says in which format. Raises NoPlot, OSError, ValueError."""
     check_plot()
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 5.2), layout="constrained")
     time, exits = figure.subplots(1, 2)

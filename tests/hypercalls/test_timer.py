@@ -127,9 +127,9 @@ def test_time_ends_before_it_could_overflow(booted):
     assert booted.clock.deadline_ns == NEVER
 
 
-ACTION = st.tuples(st.sampled_from(["timer_set", "timer_cancel", "event_close", "pass"]), st.integers(0, 2)) | st.tuples(
-    st.just("pass"), st.integers(0, 50_000)
-)
+ACTION = st.tuples(
+    st.sampled_from(["timer_set", "timer_cancel", "event_close", "pass"]), st.integers(0, 2)
+) | st.tuples(st.just("pass"), st.integers(0, 50_000))
 
 
 @given(st.lists(st.tuples(ACTION, st.integers(0, 60_000), st.sampled_from([0, PERIOD, PERIOD + 1, 25_000]))))

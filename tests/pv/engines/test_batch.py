@@ -75,7 +75,12 @@ INDEX = st.integers(0, 5) | st.sampled_from([(1 << 32) - 1, (1 << 32) - 3, 1 << 
 
 
 @given(
-    st.lists(st.tuples(NUMBER, *[WORD] * 7), min_size=4, max_size=4), INDEX, INDEX, INDEX, INDEX, st.sampled_from([1, 2, 4])
+    st.lists(st.tuples(NUMBER, *[WORD] * 7), min_size=4, max_size=4),
+    INDEX,
+    INDEX,
+    INDEX,
+    INDEX,
+    st.sampled_from([1, 2, 4]),
 )
 @settings(max_examples=80, deadline=None)
 def test_both_take_the_same_of_a_ring(
