@@ -10,7 +10,7 @@ from hypercalls.arguments import GuestString
 from hypercalls.call import hypercall
 from hypercalls.machine_view import MachineView
 from hypercalls.plugin import Plugin
-from pv.exits import AGAIN, Reply, stop
+from pv.exits import AGAIN, GuestError, Reply, panic, stop
 
 # A feature is offered where its call can be made. Inline VMCALL needs no call: every engine here takes it.
 FEATURE_CALLS: Final = {
@@ -25,6 +25,7 @@ FEATURE_CALLS: Final = {
     "block": "block_read",
     "guest_calls": "call_return",
 }
+PANIC_MOST: Final = 4096  # bytes of a panic's message that are kept
 
 
 def feature_bits(machine: MachineView) -> int:
@@ -65,5 +66,18 @@ def call_return(machine: MachineView, result: int, more: int) -> Reply:
     return AGAIN
 
 
-CALLS: Final = (abi_version, abi_features, abi_query, exit_guest, call_return)
+@hypercall(0x1005, "panic", batchable=False, result="does not return: the guest gave up")
+def panic_guest(machine: MachineView, message_gpa: int, message_bytes: int) -> Reply:
+    """End the guest, which says in its message why. What is longer than 4096 bytes is cut; what is no text is shown.
+
+    A message that lies outside memory keeps no guest from giving up.
+    """
+    try:
+        message = machine.memory.read(message_gpa, min(message_bytes, PANIC_MOST)).decode("utf-8", "backslashreplace")
+    except GuestError:
+        message = f"(its message at {message_gpa:#x} is outside guest memory)"
+    return panic(message)
+
+
+CALLS: Final = (abi_version, abi_features, abi_query, exit_guest, call_return, panic_guest)
 PLUGIN: Final = Plugin("core", "1", CALLS, ("inline_vmcall", "guest_calls"))

@@ -68,16 +68,18 @@ class ReplyKind(enum.IntEnum):
     FAULT = 2  # inject an exception at the instruction
     WAIT = 3  # the instruction is done; sleep until an event
     STOP = 4  # leave run(); the instruction is done
+    PANIC = 5  # likewise, and the guest says why it gave up
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer of a handler. Use the ready-made NEXT, AGAIN, WAIT, or fault() and stop()."""
+    """One answer of a handler. Use the ready-made NEXT, AGAIN, WAIT, or fault(), stop() and panic()."""
 
     kind: ReplyKind
     vector: int = 0
     error_code: int | None = None
     status: int = 0
+    message: str = ""
 
 
 NEXT: Final = Reply(ReplyKind.NEXT)
@@ -93,6 +95,11 @@ def fault(vector: int, error_code: int | None = None) -> Reply:
 def stop(status: int) -> Reply:
     """Leave run(): the guest ended with `status` (an exit status, 0-255)."""
     return Reply(ReplyKind.STOP, status=status)
+
+
+def panic(message: str) -> Reply:
+    """Leave run(): the guest gave up, and `message` is what it says of it."""
+    return Reply(ReplyKind.PANIC, message=message)
 
 
 class Decoded(Protocol):
@@ -180,3 +187,4 @@ class StopWhy(enum.Enum):
     ENGINE_ABORT = "engine abort"
     ENGINE_ERROR = "engine error"
     STOPPED = "stopped by the host"
+    PANICKED = "guest panicked"  # the guest gave up, with a message

@@ -229,12 +229,14 @@ class ScriptedVcpu(NotedCpu):
         self.rax = value & MASK if kept is None else self.rax & ~kept | value & kept
 
     def _apply(self, reply: Reply, exit_: Exit) -> Ended | None:
-        if reply.kind in (ReplyKind.NEXT, ReplyKind.WAIT, ReplyKind.STOP):
+        if reply.kind in (ReplyKind.NEXT, ReplyKind.WAIT, ReplyKind.STOP, ReplyKind.PANIC):
             self.rip = exit_.rip + exit_.length
         if reply.kind is ReplyKind.FAULT:
             self.inject(reply.vector, reply.error_code)
         if reply.kind is ReplyKind.STOP:
             return (StopWhy.EXITED, reply.status, "")
+        if reply.kind is ReplyKind.PANIC:
+            return (StopWhy.PANICKED, 0, reply.message)
         return self._wait() if reply.kind is ReplyKind.WAIT else RUN_ON
 
     def _wait(self) -> Ended | None:

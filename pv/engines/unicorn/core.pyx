@@ -44,6 +44,7 @@ DEF MOST_ARGUMENTS = 6
 DEF ENTRY_WORDS = 8  # abi's multicall_entry: number, six arguments, result
 DEF PAGES_MOST = 1 << 20  # pages of one request, 4 GiB: no exit may take as long as the guest likes
 WHY = tuple(StopWhy)
+cdef int KIND_PANIC = ReplyKind.PANIC
 SHAPES = {Shape.EXIT: PV_SHAPE_EXIT, Shape.CALL: PV_SHAPE_CALL, Shape.READ: PV_SHAPE_READ, Shape.WRITE: PV_SHAPE_WRITE,
           Shape.NATIVE: PV_SHAPE_NATIVE}
 cdef object next_reply = NEXT, again_reply = AGAIN
@@ -111,6 +112,7 @@ cdef class UnicornVcpu(Counted):
 
     cdef readonly Exit exit
     cdef readonly VirtualCpu virtual
+    cdef str panic_message
     cdef readonly Tables tables
     cdef readonly Shadow shadow
     cdef readonly object native
@@ -368,7 +370,8 @@ cdef class UnicornVcpu(Counted):
         if c.why == PV_RAISED:
             error, self.error = self.error, None
             raise error
-        return WHY[c.why], c.status, c.detail.decode("utf-8", "replace")
+        detail = self.panic_message if c.why == PV_PANICKED else c.detail.decode("utf-8", "replace")
+        return WHY[c.why], c.status, detail
 
     def stop(self, int status):
         self.c.stop_status = status

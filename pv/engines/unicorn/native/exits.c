@@ -56,6 +56,14 @@ void pv_set_cr3(struct pv_vcpu *c, uint64_t gpa)
     pv_uc.tlb_flush(c->cpu);
 }
 
+static void show_time(struct pv_vcpu *c)
+{
+    if (c->clock_page) {
+        c->clock_page[1] = c->now_ns;
+        c->clock_page[0] += 2;
+    }
+}
+
 /* Count an exit, move the clock, write the flight record. */
 struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t key)
 {
@@ -63,10 +71,7 @@ struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t 
     struct pv_recorded *r = &c->records[c->exits % PV_RECORDS];
     entry->count++;
     c->now_ns += c->exit_cost_ns;
-    if (c->clock_page) {
-        c->clock_page[1] = c->now_ns;
-        c->clock_page[0] += 2;
-    }
+    show_time(c);
     r->number = c->exits++;
     r->tag = entry->tag;
     r->rip = ENV64(c->env, ENV_RIP);
@@ -180,8 +185,10 @@ static bool wait_for_event(struct pv_vcpu *c)
             pv_stop(c, PV_HALTED, 0, "halted with %s", wakes ? "nothing that could wake it" : "interrupts off");
             break;
         }
-        if (c->deadline_ns > c->now_ns)
+        if (c->deadline_ns > c->now_ns) {
             c->now_ns = c->deadline_ns;
+            show_time(c);
+        }
         pv_take_gil(c);
         pv_python.deadline(c);
         if (c->stop_asked || pv_clock_ns() >= c->slice_start_ns + c->slice_ns)

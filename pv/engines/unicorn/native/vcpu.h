@@ -85,7 +85,7 @@ struct pv_call {
 };
 
 enum pv_why { PV_RUNNING = -1, PV_EXITED, PV_HALTED, PV_MAX_EXITS, PV_TIMEOUT, PV_SHUTDOWN, PV_UNHANDLED, PV_ESCAPED,
-              PV_ENGINE_ABORT, PV_ENGINE_ERROR, PV_STOPPED, PV_RAISED };
+              PV_ENGINE_ABORT, PV_ENGINE_ERROR, PV_STOPPED, PV_PANICKED, PV_RAISED };
 
 struct pv_vcpu {
     uc_engine *uc;
