@@ -198,9 +198,13 @@ def test_a_string_runs_on_into_memory() -> None:
     assert sum(exits.values()) == 2
 
 
-@pytest.mark.parametrize("code", ["mov [rbx + 0xffd], rcx", "mov [rbx - 3], rcx", "mov rax, [rbx + 0xffd]",
-                                  "mov rax, [rbx - 3]", "mov eax, [rbx - 4 + 1]", "add [rbx + 0xfff], ecx",
-                                  "xchg [rbx - 1], cx", "add [rbx - 7], rcx", "bts dword ptr [rbx + 0xffe], 17"])  # fmt: skip
+@pytest.mark.parametrize(
+    "code",
+    [
+        "mov [rbx + 0xffd], rcx", "mov [rbx - 3], rcx", "mov rax, [rbx + 0xffd]", "mov rax, [rbx - 3]",
+        "add [rbx + 0xfff], ecx", "xchg [rbx - 1], cx", "add [rbx - 7], rcx", "bts dword ptr [rbx + 0xffe], 17",
+    ],
+)  # fmt: skip
 def test_an_operand_across_pages_is_made_of_both(code: str) -> None:
     exits, _ = same(code)
     assert sum(exits.values()) == 1
