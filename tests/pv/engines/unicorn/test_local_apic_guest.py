@@ -83,7 +83,7 @@ def test_the_timer_wakes_a_guest_that_halts_and_its_time_is_exact() -> None:
 
 
 def test_a_one_shot_is_calibrated_against_the_8254() -> None:
-    """5000 clocks of the 8254 are 4,190,476 ns. The first tick is not measured: it fills the shadow, which takes time."""
+    """5000 clocks of the 8254 are 4,190,476 ns. The first tick fills the shadow, which takes time: not measured."""
     code = (
         f"{PIC}{PIT} {put(DIVIDE, 0xB)}{put(LVT_TIMER, 0x10041)}{put(COUNT, 0xFFFFFFFF)} sti; hlt; hlt; "
         f"mov r12d, [rbx + {CURRENT}]; hlt; mov r13d, [rbx + {CURRENT}]"
