@@ -110,6 +110,11 @@ def constants() -> str:
             "event ports": str(abi.EVENT_PORTS),
             "entries of a multicall": str(abi.MULTICALL_MOST),
             "entries of a page_update": str(abi.UPDATES_MOST),
+            "entries of a ring": str(abi.RING_MOST),
+            "bytes of a block call": str(abi.BLOCK_MOST),
+            "bytes of a sector": str(abi.SECTOR_BYTES),
+            "ns of a timer's period, at least": str(abi.TIMER_PERIOD_LEAST),
+            "ns of a timer's deadline": str(abi.TIME_MOST),
         },
     }
     parts = ["## Constants\n"]

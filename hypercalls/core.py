@@ -20,6 +20,9 @@ FEATURE_CALLS: Final = {
     "cpu": "set_trap_table",
     "events": "event_page",
     "multicall": "multicall",
+    "timer": "timer_set",
+    "ring": "ring_open",
+    "block": "block_read",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from errno import EINVAL
 from typing import Annotated, Final
 
@@ -10,10 +11,12 @@ from hypercalls.arguments import U32, RecordsIn
 from hypercalls.call import hypercall
 from hypercalls.checks import check_canonical
 from hypercalls.machine_view import MachineView
+from hypercalls.msrs import msr_read, msr_write
 from hypercalls.plugin import Plugin
-from pv.exits import AGAIN, GuestError, Reply
+from pv.exits import AGAIN, NEXT, Exit, GuestError, Reason, Reply
 
 VECTORS: Final = 256
+CPUID_REGISTERS: Final = struct.Struct("<IIII")  # EAX EBX ECX EDX
 TRAP_FLAGS: Final = 0b111  # bits 1-0 privilege, bit 2 disables upcalls on entry
 
 Traps = Annotated[list[tuple[int, ...]], RecordsIn(abi.STRUCT_BY_NAME["trap_entry"], VECTORS)]
@@ -74,9 +77,28 @@ def return_from_event(machine: MachineView) -> Reply:
     return AGAIN
 
 
-PLUGIN: Final = Plugin(
-    "cpu",
-    "1",
-    (set_trap_table, set_kernel_stack, set_syscall_entry, set_segment_base, return_from_event),
-    ("cpu",),
+@hypercall(0x1045, "cpuid", result="0; cpuid_registers are written")
+def cpuid(machine: MachineView, leaf: U32, subleaf: U32, registers_gpa: int) -> int:
+    """What CPUID would leave in EAX, EBX, ECX and EDX: the row that answers the instruction answers here."""
+    row = machine.table.find(Reason.CPUID, leaf)
+    if row is None:
+        raise GuestError(EINVAL, f"nobody answers CPUID leaf {leaf:#x}")
+    vcpu = machine.vcpu
+    kept = vcpu.rax, vcpu.rbx, vcpu.rcx, vcpu.rdx
+    try:
+        vcpu.rcx = subleaf
+        reply = row.handler(Exit(Reason.CPUID, leaf))
+        registers = vcpu.rax, vcpu.rbx, vcpu.rcx, vcpu.rdx
+    finally:
+        vcpu.rax, vcpu.rbx, vcpu.rcx, vcpu.rdx = kept
+    if reply is not NEXT:
+        raise GuestError(EINVAL, f"CPUID leaf {leaf:#x} faults")
+    machine.memory.write(registers_gpa, CPUID_REGISTERS.pack(*registers))
+    return 0
+
+
+CALLS: Final = (
+    *(set_trap_table, set_kernel_stack, set_syscall_entry, set_segment_base, return_from_event),
+    *(cpuid, msr_read, msr_write),
 )
+PLUGIN: Final = Plugin("cpu", "1", CALLS, ("cpu",))

@@ -7,6 +7,7 @@ A port that is open, pending and not masked asks for the upcall, which the engin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from errno import EINVAL, ENOSPC
 from typing import Final
@@ -28,6 +29,7 @@ PENDING: Final = PAGE.offset("pending")
 MASK: Final = PAGE.offset("mask")
 BITMAP_BYTES: Final = abi.EVENT_PORTS // 8
 ALL_PORTS: Final = (1 << abi.EVENT_PORTS) - 1
+ON_CLOSE: Final = "events.on_close"  # key of machine.state: who is told of a port that is closed
 
 
 @dataclass(slots=True)
@@ -89,6 +91,19 @@ def ports_of(machine: MachineView) -> EventPorts:
     return found
 
 
+def check_port(machine: MachineView, port: int) -> None:
+    """Raises GuestError(EINVAL) unless `port` is open."""
+    ports: EventPorts | None = machine.state.get("events")
+    if ports is None:
+        raise GuestError(EINVAL, "this machine has no events")
+    ports.check_open(port)
+
+
+def on_close(machine: MachineView, tell: Callable[[MachineView, int], None]) -> None:
+    """Have `tell(machine, port)` called whenever a port is closed: for who raises ports that are not its own."""
+    machine.state.setdefault(ON_CLOSE, []).append(tell)
+
+
 def request_upcall(machine: MachineView, gpa: int) -> None:
     """Mark an upcall as due and tell the engine, which waits for the guest's flag by itself.
 
@@ -142,6 +157,8 @@ def event_close(machine: MachineView, port: U32) -> int:
     ports.check_open(port)
     ports.opened &= ~(1 << port)
     forget(ports, port)
+    for tell in machine.state.get(ON_CLOSE, ()):
+        tell(machine, port)
     return 0
 
 

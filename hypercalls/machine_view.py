@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from pv.clock import Clock
 from pv.disk import Disk
+from pv.dispatch import DispatchTable
 from pv.engines.base import Vcpu
 from pv.memory import GuestMemory
 
@@ -26,8 +28,12 @@ class MachineView(Protocol):
     @property
     def console(self) -> ConsoleView: ...
     @property
+    def clock(self) -> Clock: ...
+    @property
     def state(self) -> dict[str, Any]: ...
     @property
     def disks(self) -> tuple[Disk, ...]: ...
+    @property
+    def table(self) -> DispatchTable: ...
     @property
     def call_numbers(self) -> Mapping[str, int]: ...

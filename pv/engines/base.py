@@ -103,6 +103,19 @@ class Shadow(Protocol):
     def statistics(self) -> dict[str, int]: ...
 
 
+class RingState(Protocol):
+    """Where the monitor stands in a ring of calls: abi's `ring`, whose own copies of these are never read back.
+
+    left: calls that could have been made and were not, since run() is to end.
+    """
+
+    gpa: int
+    entries: int
+    submit_head: int
+    complete_tail: int
+    left: int
+
+
 class Vcpu(Protocol):
     """One virtual processor. General registers are properties of their name, 64-bit unsigned.
 
@@ -183,6 +196,10 @@ class Vcpu(Protocol):
         """Write guest memory that may hold translated code."""
         ...
 
+    def note_write(self, gpa: int, size_bytes: int) -> None:
+        """Guest memory was written past the vcpu: forget what was translated from there. Raises GuestError(EFAULT)."""
+        ...
+
     def bind(self, table: DispatchTable) -> None: ...
     def inject(self, vector: int, error_code: int | None = None) -> None: ...
     def set_interrupt_source(self, acknowledge: Callable[[], int]) -> None:
@@ -206,7 +223,17 @@ class Vcpu(Protocol):
     def call_batch(self, entries_gpa: int, count: int, refused: Container[int]) -> int:
         """Make the calls of an array of abi's multicall_entry, copied in once; each result goes to its entry.
 
-        A number in `refused` gets -EINVAL. Raises GuestError(EFAULT) unless all entries are inside memory.
+        A number in `refused` gets -EINVAL, one that comes when run() is to end -EAGAIN. Raises GuestError(EFAULT)
+        unless all entries are inside memory.
+        """
+        ...
+
+    def call_ring(self, ring: RingState, refused: Container[int]) -> int:
+        """Make the calls that wait in a ring and whose completions have room, for the guest's kernel. The calls made.
+
+        The guest's indices are read once, each call is copied in as its turn comes, and the ring's state is moved on
+        even where a handler raises; its call then completes with -EIO. When run() is to end, what is left stays queued.
+        Raises GuestError: EINVAL for an index that is impossible, EFAULT for a ring that is not inside memory.
         """
         ...
 

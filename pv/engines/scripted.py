@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from guest_sdk import abi
 from pv.dispatch import ANY_KEY, DispatchTable, Row, Shape
-from pv.engines.base import GENERAL_REGISTERS, GuestFault, Latency, RecordedExit
-from pv.engines.batch import call_batch
+from pv.engines.base import GENERAL_REGISTERS, GuestFault, Latency, RecordedExit, RingState
+from pv.engines.batch import call_batch, call_ring
 from pv.engines.scripted_cpu import MASK, NotedCpu
 from pv.exits import NEXT, Direction, Exit, GuestError, Reason, Reply, ReplyKind, StopWhy, fault
 from pv.memory import GuestMemory
@@ -142,7 +142,11 @@ class ScriptedVcpu(NotedCpu):
         self._stop_status = status
 
     def call(self, number: int, arguments: tuple[int, ...]) -> int:
-        answer = self._call(number, arguments)
+        return self._call_inside(number, arguments, user=self.cpl == 3)
+
+    def _call_inside(self, number: int, arguments: tuple[int, ...], *, user: bool = False) -> int:
+        """A call that is no exit of its own."""
+        answer = self._call(number, arguments, user=user)
         if isinstance(answer, Reply):
             raise GuestError(abi.ERRNO["EINVAL"], f"call {number:#x} cannot stand in a batch")
         return answer
@@ -178,7 +182,8 @@ class ScriptedVcpu(NotedCpu):
     def _answer(self, exit_: Exit, direction: Direction) -> Reply | int | None:
         """What the row for `exit_` answers; None where there is none that Python can ask."""
         if exit_.reason == Reason.VMCALL:
-            return self._call(exit_.key, tuple(getattr(self, name) for name in abi.ARGUMENT_REGISTERS))
+            arguments = tuple(getattr(self, name) for name in abi.ARGUMENT_REGISTERS)
+            return self._call(exit_.key, arguments, user=self.cpl == 3)
         port_shape = Shape.WRITE if direction is Direction.WRITE else Shape.READ
         shape = port_shape if exit_.reason == Reason.IO_INSTRUCTION else Shape.EXIT
         row = self._table.find(Reason(exit_.reason), exit_.key, shape)
@@ -187,13 +192,16 @@ class ScriptedVcpu(NotedCpu):
     def call_batch(self, entries_gpa: int, count: int, refused: Container[int]) -> int:
         return call_batch(self.memory, self.call, entries_gpa, count, refused)
 
-    def _call(self, number: int, arguments: tuple[int, ...]) -> Reply | int:
+    def call_ring(self, ring: RingState, refused: Container[int]) -> int:
+        return call_ring(self.memory, self._call_inside, ring, refused)
+
+    def _call(self, number: int, arguments: tuple[int, ...], *, user: bool) -> Reply | int:
         """A hypercall's checks in their order: number, privilege, width of each argument; then its handler."""
         self._calls[number] = self._calls.get(number, 0) + 1
         row = self._table.find(Reason.VMCALL, number, Shape.CALL) if number < 1 << 32 else None
         if row is None:
             return -abi.ERRNO["ENOSYS"]
-        if self.cpl == 3 and not row.user_allowed:
+        if user and not row.user_allowed:
             return -abi.ERRNO["EPERM"]
         taken = arguments[: len(row.argument_bits)]
         if any(value >> bits for value, bits in zip(taken, row.argument_bits, strict=True)):

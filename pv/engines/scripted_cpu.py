@@ -131,6 +131,9 @@ class NotedCpu:
     def write_code(self, gpa: int, data: bytes) -> None:
         self.memory.write(gpa, data)
 
+    def note_write(self, gpa: int, size_bytes: int) -> None:
+        """Nothing is translated here."""
+
     def cpuid(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:  # noqa: ARG002 (the protocol's)
         return (0, 0, 0, 0)
 

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from pv.clock import Clock
+from pv.disk import Disk
 from pv.dispatch import DispatchTable, Row
-from pv.engines.batch import call_batch
+from pv.engines.base import RingState
+from pv.engines.batch import call_batch, call_ring
 from pv.exits import GuestError, Reason
 from pv.memory import PAGE_SIZE, GuestMemory
 
@@ -79,6 +82,7 @@ class RecordingVcpu:
         self.rax = self.rbx = self.rcx = self.rdx = 0xDEAD
         self.fs_base = self.gs_base = 0
         self.now_ns = 0
+        self.deadline_ns = -1
         self.acknowledge: Callable[[], int] = lambda: -1
 
     def __getattr__(self, verb: str) -> Callable[..., None]:
@@ -86,6 +90,9 @@ class RecordingVcpu:
 
     def set_interrupt_source(self, acknowledge: Callable[[], int]) -> None:
         self.acknowledge = acknowledge
+
+    def set_deadline(self, deadline_ns: int) -> None:
+        self.deadline_ns = deadline_ns
 
     def write_code(self, gpa: int, data: bytes) -> None:
         self.machine.memory.write(gpa, data)
@@ -105,6 +112,9 @@ class RecordingVcpu:
 
     def call_batch(self, entries_gpa: int, count: int, refused: Container[int]) -> int:
         return call_batch(self.machine.memory, self.call, entries_gpa, count, refused)
+
+    def call_ring(self, ring: RingState, refused: Container[int]) -> int:
+        return call_ring(self.machine.memory, self.call, ring, refused)
 
 
 class RecordingConsole:
@@ -126,9 +136,11 @@ class FakeMachine:
     state: dict[str, Any] = field(default_factory=dict)
     call_numbers: dict[str, int] = field(default_factory=dict)
     table: DispatchTable = field(default_factory=DispatchTable)
+    disks: tuple[Disk, ...] = ()
 
     def __post_init__(self) -> None:
         self.vcpu = RecordingVcpu(self)
+        self.clock = Clock(self.vcpu)
 
     def add(self, *sources: Any) -> FakeMachine:
         """Register plugins and hypercalls as a machine does: set_up, then rows."""

@@ -90,36 +90,6 @@ cdef bint too_wide(const pv_row *row, const uint64_t *arguments) noexcept:
     return False
 
 
-cdef bint contains(const uint64_t *numbers, uint64_t count, uint64_t wanted) noexcept:
-    cdef uint64_t i
-    for i in range(count):
-        if numbers[i] == wanted:
-            return True
-    return False
-
-
-cdef int64_t call_one(UnicornVcpu vcpu, uint64_t number, const uint64_t *arguments) except? -1:
-    """One hypercall from inside another: the same table, checks and counts. What would be in RAX after it."""
-    cdef pv_vcpu *c = vcpu.c
-    cdef pv_entry *entry
-    if number >> 31:
-        return -errno_enosys
-    if vcpu.host_deadline_ns and pv_clock_ns() >= vcpu.host_deadline_ns:
-        return -errno_eagain
-    entry = pv_entry_for(alive(c), R_VMCALL, 0, number)
-    entry.calls += 1
-    if entry.row == NULL or entry.row.shape != PV_SHAPE_CALL:  # an exit's handler, too, has no place in a batch
-        return -errno_enosys
-    if pv_user(c) and not entry.row.user_allowed:
-        return -errno_eperm
-    if too_wide(entry.row, arguments):
-        return -errno_einval
-    result = invoke(entry.row, arguments)
-    if PyLong_CheckExact(result):
-        return integer_result(result, entry.row)
-    return -errno_einval  # a call that would change control flow has no place in a batch
-
-
 cdef void hypercall(UnicornVcpu vcpu, pv_entry *entry) except *:
     cdef pv_vcpu *c = vcpu.c
     cdef const pv_row *row = entry.row

@@ -14,7 +14,7 @@ from posix.mman cimport munmap
 from pv.engines.unicorn.native cimport *
 
 from functools import partial
-from errno import E2BIG, EAGAIN, EFAULT, EINVAL, ENOSYS, EPERM
+from errno import E2BIG, EAGAIN, EFAULT, EINVAL, EIO, ENOSYS, EPERM
 
 from pv.dispatch import Shape
 from pv.engines.base import GuestFault, Latency, RecordedExit
@@ -46,7 +46,7 @@ SHAPES = {Shape.EXIT: PV_SHAPE_EXIT, Shape.CALL: PV_SHAPE_CALL, Shape.READ: PV_S
 cdef object next_reply = NEXT, again_reply = AGAIN
 cdef int KIND_AGAIN = ReplyKind.AGAIN, KIND_FAULT = ReplyKind.FAULT
 cdef int KIND_WAIT = ReplyKind.WAIT, KIND_STOP = ReplyKind.STOP
-cdef int errno_eperm = EPERM, errno_einval = EINVAL, errno_enosys = ENOSYS, errno_eagain = EAGAIN
+cdef int errno_eperm = EPERM, errno_einval = EINVAL, errno_enosys = ENOSYS, errno_eagain = EAGAIN, errno_efault = EFAULT, errno_eio = EIO
 
 
 class EngineError(RuntimeError):
@@ -85,6 +85,7 @@ include "verbs.pxi"
 include "counted.pxi"
 include "rows.pxi"
 include "answers.pxi"
+include "batches.pxi"
 
 
 def no_interrupt():
@@ -262,35 +263,13 @@ cdef class UnicornVcpu(Counted):
         memset(registers, 0, sizeof(registers))
         for i in range(min(6, len(arguments))):
             registers[i] = arguments[i]
-        return call_one(self, number, registers)
+        return call_one(self, number, registers, pv_user(self.c))
 
     def call_batch(self, uint64_t entries_gpa, uint64_t count, refused):
-        cdef pv_vcpu *c = alive(self.c)
-        cdef uint64_t size = count * ENTRY_WORDS * 8
-        cdef uint8_t *entries = pv_gpa(c, entries_gpa, size) if count <= PAGES_MOST else NULL
-        cdef uint64_t *copy
-        cdef uint64_t *stops
-        cdef uint64_t i, stop_count = len(refused)
-        cdef int64_t result
-        if entries == NULL:
-            raise GuestError(EFAULT, f"{count} entries at gpa {entries_gpa:#x} are outside guest memory")
-        copy = <uint64_t *>malloc(size + stop_count * 8 + 8)
-        if copy == NULL:
-            raise MemoryError("no memory for a batch")
-        try:
-            memcpy(copy, entries, size)  # once: what a call does to the array is not seen
-            stops = copy + count * ENTRY_WORDS
-            for i, number in enumerate(refused):
-                stops[i] = number
-            for i in range(count):
-                if contains(stops, stop_count, copy[i * ENTRY_WORDS]):
-                    result = -errno_einval
-                else:
-                    result = call_one(self, copy[i * ENTRY_WORDS], copy + i * ENTRY_WORDS + 1)
-                memcpy(entries + (i * ENTRY_WORDS + ENTRY_WORDS - 1) * 8, &result, 8)
-        finally:
-            free(copy)
-        return count
+        return call_entries(self, entries_gpa, count, refused)
+
+    def call_ring(self, ring, refused):
+        return call_ring(self, ring, refused)
 
     # ---- the table ----
 

@@ -19,6 +19,7 @@ cdef extern from "native/vcpu.h" nogil:
         uc_err (*mem_map_ptr)(uc_engine *, uint64_t, uint64_t, uint32_t, void *)
         uc_err (*ctl)(uc_engine *, int, ...)
         void (*tlb_flush)(void *)
+        void (*tb_invalidate_phys_range)(uc_engine *, uint64_t, uint64_t)
         void (*cpu_x86_cpuid)(void *, uint32_t, uint32_t, uint32_t *, uint32_t *, uint32_t *, uint32_t *)
     pv_engine_api pv_uc
     const char *pv_engine_load(const char *path)
@@ -174,6 +175,17 @@ cdef extern from "native/vcpu.h" nogil:
     cbool pv_user(pv_vcpu *c)
     cbool pv_canonical(uint64_t)
     uint8_t *pv_gpa(pv_vcpu *c, uint64_t gpa, uint64_t size)
+    struct pv_ring:
+        pass
+    struct pv_ring_call:
+        uint64_t number
+        uint64_t arguments[6]
+        uint64_t token
+    uint64_t pv_ring_size(uint32_t entries)
+    cbool pv_ring_count(const pv_ring *ring, uint32_t entries, uint32_t submit_head, uint32_t complete_tail, uint32_t *count)
+    void pv_ring_read(const pv_ring *ring, uint32_t entries, uint32_t at, pv_ring_call *call)
+    void pv_ring_write(pv_ring *ring, uint32_t entries, uint32_t at, uint64_t token, int64_t result)
+    void pv_ring_publish(pv_ring *ring, uint32_t submit_head, uint32_t complete_tail)
     pv_fault pv_linear(pv_vcpu *c, uint64_t gva, void *data, uint64_t size, cbool write, cbool user)
     int pv_fetch(pv_vcpu *c, uint64_t rip, uint8_t *code)
     cbool pv_pool_init(pv_pool *p, uint32_t pages)

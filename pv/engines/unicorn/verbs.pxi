@@ -76,6 +76,12 @@ cdef class Verbs(Registers):
         self.memory.write(gpa, data)
         self.c.flush_translations = True
 
+    def note_write(self, uint64_t gpa, uint64_t size_bytes):
+        if pv_gpa(alive(self.c), gpa, size_bytes) == NULL:
+            raise GuestError(EFAULT, f"gpa {gpa:#x}+{size_bytes:#x} is outside guest memory")
+        if size_bytes:
+            pv_uc.tb_invalidate_phys_range(self.c.uc, gpa, gpa + size_bytes)
+
     def set_interrupt_source(self, acknowledge):
         self.interrupt_source = acknowledge
 

@@ -19,6 +19,7 @@ static const struct { const char *name; size_t at; } symbols[] = {
     API(context_size, "uc_context_size"), API(context_alloc, "uc_context_alloc"),
     API(context_save, "uc_context_save"), API(free, "uc_free"),
     API(tlb_flush, "tlb_flush_x86_64"), API(tlb_flush_page, "tlb_flush_page_x86_64"),
+    API(tb_invalidate_phys_range, "tb_invalidate_phys_range_x86_64"),
     API(raise_exception_err, "raise_exception_err_x86_64"), API(cpu_x86_cpuid, "cpu_x86_cpuid_x86_64"),
 #undef API
 };

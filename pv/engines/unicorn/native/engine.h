@@ -31,6 +31,7 @@ struct pv_engine_api {
     /* internals that the library exports, by their exported names */
     void (*tlb_flush)(void *cpu);
     void (*tlb_flush_page)(void *cpu, uint64_t gva);
+    void (*tb_invalidate_phys_range)(uc_engine *uc, uint64_t first, uint64_t end); /* by guest-physical address */
     void (*raise_exception_err)(void *env, int vector, int error_code);
     void (*cpu_x86_cpuid)(void *env, uint32_t leaf, uint32_t subleaf, uint32_t *, uint32_t *, uint32_t *, uint32_t *);
 };

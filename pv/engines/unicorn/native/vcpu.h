@@ -216,6 +216,15 @@ struct pv_python {
     void (*deadline)(struct pv_vcpu *c);
 };
 extern struct pv_python pv_python;
+/* ring.c: a ring of calls in guest memory, as abi.py has it */
+struct pv_ring { uint32_t submit_tail, complete_head, notify_at, guest[13], submit_head, complete_tail, kick_at, broken, monitor[12]; };
+struct pv_ring_call { uint64_t number, arguments[6], token; };
+struct pv_ring_completion { uint64_t token; int64_t result; };
+uint64_t pv_ring_size(uint32_t entries);
+bool pv_ring_count(const struct pv_ring *ring, uint32_t entries, uint32_t submit_head, uint32_t complete_tail, uint32_t *count);
+void pv_ring_read(const struct pv_ring *ring, uint32_t entries, uint32_t at, struct pv_ring_call *call);
+void pv_ring_write(struct pv_ring *ring, uint32_t entries, uint32_t at, uint64_t token, int64_t result);
+void pv_ring_publish(struct pv_ring *ring, uint32_t submit_head, uint32_t complete_tail);
 /* watchdog.c */
 bool pv_watch(struct pv_vcpu *c);
 void pv_unwatch(struct pv_vcpu *c);
