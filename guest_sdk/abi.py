@@ -167,10 +167,11 @@ STRUCTS: Final = (
     # result is written back: what the call would have left in RAX.
     Struct("multicall_entry", (("number", 8), ("arguments", 48), ("result", 8))),
     Struct("cpuid_registers", (("eax", 4), ("ebx", 4), ("ecx", 4), ("edx", 4))),
-    # Indices run freely and wrap at 2**32. The guest writes the first line, the monitor the second; `entries` of
-    # ring_submission follow the head, and as many of ring_completion.
-    # kick_at: a kick is wanted by the guest's step of submit_tail past it. notify_at: likewise for the event of the
-    # monitor's step of complete_tail. broken: an index was impossible, and the ring is closed.
+    # Indices start at 0, run freely and wrap at 2**32; index i stands for slot i % entries. The guest writes the first
+    # line, the monitor the second; `entries` of ring_submission follow the head, and as many of ring_completion.
+    # A step of an index from old to new goes past `at` where (new - at - 1) % 2**32 < (new - old) % 2**32, that is where
+    # at is one of old .. new - 1. kick_at: the guest kicks after a step of submit_tail past it. notify_at: the monitor
+    # raises the port after a step of complete_tail past it. broken: an index was impossible, and the ring is closed.
     Struct(
         "ring",
         (

@@ -53,10 +53,44 @@ first time by pushing SS (`USER_SS`), RSP, RFLAGS (0x202), CS (`USER_CS`), RIP a
 - **Address spaces**: 0 is the boot space. Addresses below 512 GiB are common to all, those above are a space's own.
 """
 
+RINGS = """## Rings
+
+`ring_open` shares a page-aligned `ring`: the head, then `entries` of `ring_submission`, then as many of
+`ring_completion`. The guest zeroes its line of the head first. Calls are made in the order of their submission, each as
+if the guest's kernel had made it alone; what moves control flow gets -EINVAL.
+
+- **Indices** start at 0 and wrap at 2**32; index i is slot i % entries. At most `entries` calls may wait in
+  submissions. Completions never overrun: where they are full, submissions stay queued until a kick after a reap.
+- **past(at, old, new)** is `(new - at - 1) % 2**32 < (new - old) % 2**32`: the step from old to new goes past `at`.
+- **kick_at**: the guest kicks when its submit_tail goes past it. Having found calls, the monitor moves it out of reach
+  and looks again every 10 us of virtual time, at the guest's exits or while it sleeps, until it finds none. So a busy
+  ring needs no kick, and a guest that neither exits nor sleeps kicks all the same where it needs a result at once.
+- **notify_at**: the port is raised when complete_tail goes past it.
+- **Broken**: an index that cannot be closes the ring; `broken` is 1, the port is raised, a kick gets -EINVAL.
+- Calls that depend on what runs (the active space, segment bases) belong outside of rings: any exit may be their time.
+
+The guest's side:
+
+```text
+submit(call, token):                              reap():
+    if submit_tail - complete_head == entries:        if complete_head == complete_tail: return none
+        return full                                   done = completions[complete_head % entries]
+    submissions[submit_tail % entries] = call, token  complete_head += 1
+    submit_tail += 1                                  return done.token, done.result
+
+kick_if_needed():                                 wait():
+    old, looked_at = looked_at, submit_tail           notify_at = complete_head
+    if past(kick_at, old, submit_tail):               if complete_head == complete_tail: event_wait()
+        ring_kick(ring)                               clear the port's pending bit
+```
+
+`guest_sdk.ring` has these as routines.
+"""
+
 
 def page() -> str:
     """The whole page, as Markdown."""
-    parts = [INTRODUCTION, detection(), calls(), FRAMES, structures(), constants()]
+    parts = [INTRODUCTION, detection(), calls(), FRAMES, RINGS, structures(), constants()]
     return "\n".join(parts)
 
 

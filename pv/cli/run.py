@@ -32,6 +32,10 @@ def run(
     ] = "paravirt",
     memory: Annotated[str, typer.Option(metavar="SIZE", help="Guest memory, such as 16MiB.")] = "16MiB",
     trace: Annotated[bool, typer.Option("--trace", help="Write a line for each exit to stderr.")] = False,
+    disk: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE[:MODE]", help="A disk; repeatable. MODE: ro, rw, or cow (writes are forgotten)."),
+    ] = None,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.")] = None,
     max_exits: Annotated[int | None, typer.Option(metavar="N", help="Stop after so many exits.")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Write exit counts and times to stderr.")] = False,
@@ -47,7 +51,7 @@ def run(
     check_budget("--max-exits", max_exits)
     image = read_image(guest)
     check_engine()
-    machine = make_machine(memory, technique, trace, stats, strict, no_plugin or [])
+    machine = make_machine(memory, technique, trace, stats, strict, no_plugin or [], disk or [])
     with machine:
         try:
             machine.load(image)
@@ -73,8 +77,10 @@ def read_image(guest: Path) -> bytes:
         raise Complaint(f"cannot read {guest}: {refused.strerror}") from refused
 
 
-def make_machine(memory: str, technique: str, trace: bool, timed: bool, strict: bool, disabled: list[str]) -> Machine:
-    """The machine. Raises Complaint for what a person can have got wrong: size, technique, plugin names."""
+def make_machine(
+    memory: str, technique: str, trace: bool, timed: bool, strict: bool, disabled: list[str], disks: list[str]
+) -> Machine:
+    """The machine. Raises Complaint for what a person can have got wrong: size, technique, plugin names, disks."""
     try:
         return Machine(
             memory=memory,
@@ -84,6 +90,7 @@ def make_machine(memory: str, technique: str, trace: bool, timed: bool, strict: 
             time_exits=timed,
             strict=strict,
             disabled_plugins=disabled,
+            disks=disks,
         )
     except ValueError as mistake:
         raise Complaint(str(mistake)) from mistake

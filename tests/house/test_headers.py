@@ -10,7 +10,7 @@ from guest_sdk import abi
 from guest_sdk.headers import FILES, INCLUDE
 from hypercalls import Plugin, Registry
 
-FAMILIES = ("core", "console", "clock", "memory", "cpu", "events", "multicall")
+FAMILIES = ("core", "console", "clock", "memory", "cpu", "events", "multicall", "timer", "ring", "block")
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -2,14 +2,14 @@
 import pytest
 
 from guest_sdk import abi
-from hypercalls import clock, console, core, cpu, events, memory, multicall
+from hypercalls import block, clock, console, core, cpu, events, memory, multicall, ring, timer
 from hypercalls.arguments import GuestString
 from hypercalls.call import hypercall
 from hypercalls.plugin import Plugin
 from hypercalls.registry import Registry
 from pv.dispatch import Collision
 
-FAMILIES = [module.PLUGIN for module in (core, console, clock, memory, cpu, events, multicall)]
+FAMILIES = [module.PLUGIN for module in (core, console, clock, timer, memory, cpu, events, multicall, ring, block)]
 
 
 @hypercall(0x8001, "greet")
