@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Final, Protocol, cast
 
+from bench.disks import workload_disks
 from pv.exits import StopWhy
 from pv.machine import Machine
 from pv.outcome import Outcome
@@ -63,7 +64,7 @@ def find_workload(name: str, technique: str) -> Workload:
 
 def run_once(image: bytes, technique: str) -> Run:
     """Run a guest in a machine of its own. The time is that of Machine.run alone, translation included."""
-    with Machine(memory=MEMORY, technique=technique) as machine:
+    with Machine(memory=MEMORY, technique=technique, disks=workload_disks()) as machine:
         machine.load(image)
         outcome = machine.run(timeout=TIMEOUT_S)
     return Run(outcome.seconds, dict(outcome.exits), outcome.console, how_it_ended(outcome))

@@ -185,9 +185,13 @@ def event_mask(machine: MachineView, port: U32, masked: U32) -> int:
 
 @hypercall(0x1055, "event_wait", batchable=False, result="0 once an unmasked event is pending")
 def event_wait(machine: MachineView) -> int | Reply:
-    """Sleep until an event: at once where one is pending."""
+    """Sleep until an event: at once where one is pending.
+
+    A guest that has upcalls disabled takes its events from the page, and what woke it then shall not wake it again.
+    """
     if ports_of(machine).ready():
         return 0
+    machine.vcpu.withdraw_interrupt()
     machine.vcpu.rax = 0  # a reply leaves RAX as it is
     return WAIT
 

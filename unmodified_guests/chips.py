@@ -10,6 +10,7 @@ from typing import Final
 from guest_sdk.builder import Guest
 
 TIMER_VECTOR: Final = 0x20
+DISK_VECTOR: Final = TIMER_VECTOR + 14
 MASTER, SLAVE, TIMER, COM1 = 0x20, 0xA0, 0x40, 0x3F8
 END_OF_INTERRUPT: Final = 0x20
 

@@ -210,6 +210,10 @@ class Vcpu(Protocol):
         """An interrupt is pending: acknowledge() will be asked at the first moment the guest can take one."""
         ...
 
+    def withdraw_interrupt(self) -> None:
+        """None is pending after all: a guest that sleeps is not woken by what it saw without being interrupted."""
+        ...
+
     def set_trap(self, vector: int, rip: int, flags: int) -> None:
         """One entry of the paravirtual trap table; rip 0 removes it."""
         ...

@@ -98,6 +98,9 @@ class ScriptedVcpu(NotedCpu):
     def request_interrupt(self) -> None:
         self._interrupt_pending = True
 
+    def withdraw_interrupt(self) -> None:
+        self._interrupt_pending = False
+
     def set_deadline(self, deadline_ns: int) -> None:
         self._deadline_ns = deadline_ns
 

@@ -88,6 +88,9 @@ cdef class Verbs(Registers):
     def request_interrupt(self):
         self.c.interrupt_pending = True
 
+    def withdraw_interrupt(self):
+        self.c.interrupt_pending = False
+
     def set_trap(self, unsigned int vector, uint64_t rip, uint32_t flags):
         if vector > 255:
             raise ValueError(f"vector {vector} is not 0-255")
