@@ -107,6 +107,7 @@ class ExitView(Protocol):
 
     key: hypercall number, port, CPUID leaf, MSR index, vector, or CR/DR number * 2 + Direction.
     value: what the guest writes (OUT, WRMSR), unsigned. size: bytes moved. address: gva of a fault.
+    Of an MMIO exit: key is the gpa, address the gva, error_code that of the page fault (bit 1: a write).
     length: bytes of the instruction, 0 where it is not known. insn: its decoding, or None.
     """
 

@@ -1,7 +1,8 @@
 """What a reason and its key are called, for tables, traces and flight records.
 
-Keys: see pv.exits.ExitView; a counted port's key is port * 2 + Direction. Names after the Intel SDM: vectors vol. 3
-table 6-1, MSRs vol. 4 chapter 2.
+Keys: see pv.exits.ExitView; a counted port's key is port * 2 + Direction, and so is a
+device's gpa. Names after the Intel SDM: vectors vol. 3 table 6-1, MSRs vol. 4 chapter 2, APIC registers vol. 3
+chapter 11.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from guest_sdk import abi
+from pv.devices.local_apic_registers import BASE as APIC_PAGE
+from pv.devices.local_apic_registers import NAMES as APIC_REGISTERS
 from pv.exits import Direction, Reason
 
 VECTORS: Final = {
@@ -96,6 +99,14 @@ def _msr(key: int, _calls: Calls) -> str:
     return MSRS.get(key, f"MSR {key:#x}")
 
 
+def _device(key: int, _calls: Calls) -> str:
+    """`APIC EOI write`, or the gpa where it is no register's own."""
+    gpa, direction = key >> 1, Direction(key & 1).name.lower()
+    index, within = divmod(gpa - APIC_PAGE, 16)
+    name = f"APIC {APIC_REGISTERS[index]}" if index in APIC_REGISTERS and not within else f"gpa {gpa:#x}"
+    return f"{name} {direction}"
+
+
 BUILT_IN: Final = {call.number: call.name for call in abi.CALLS}
 
 TEXTS: Final[Mapping[int, Callable[[int, Calls], str]]] = {
@@ -107,6 +118,7 @@ TEXTS: Final[Mapping[int, Callable[[int, Calls], str]]] = {
     Reason.CR_ACCESS: _register("CR"),
     Reason.DR_ACCESS: _register("DR"),
     Reason.IO_INSTRUCTION: lambda key, _calls: f"port {key >> 1:#x} {Direction(key & 1).name.lower()}",
+    Reason.MMIO: _device,
     Reason.INTERRUPT_FLAG: lambda key, _calls: "STI" if key else "CLI",
     Reason.GDTR_IDTR: lambda key, _calls: "LIDT" if key else "LGDT",
     Reason.LDTR_TR: lambda key, _calls: "LTR" if key else "LLDT",

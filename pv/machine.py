@@ -26,6 +26,8 @@ from pv.clock import Clock
 from pv.console import Console
 from pv.devices.pc import Pc
 from pv.disk import Disk, as_disk
+from pv.emulate.apic_registers import apic_rows
+from pv.emulate.mmio import mmio_rows
 from pv.engines import EngineFactory, find_engine
 from pv.grants import limit_calls
 from pv.loaders import Image, load, read_guest
@@ -229,9 +231,14 @@ class Machine:
 
     def _make_pc(self) -> Pc:
         vcpu, clock = self.vcpu, self.clock
+
+        def task_priority(value: int) -> None:
+            vcpu.virtual.cr8 = value
+
         pc = Pc(
             console_write=self.console.write,
-            interrupt=lambda level: vcpu.request_interrupt() if level else None,
+            interrupt=lambda level: vcpu.request_interrupt() if level else vcpu.withdraw_interrupt(),
+            task_priority=task_priority,
             now_ns=lambda: clock.now_ns,
             at=clock.at,
             memory_bytes=self.memory.size_bytes,
@@ -254,5 +261,7 @@ class Machine:
         yield f"technique {self.technique.name}", self.technique.rows(self.vcpu, self.vcpu.native)
         if self.pc is not None:
             yield "devices", self.pc.rows()
+            yield "devices", mmio_rows(self.vcpu, self.pc.windows())
+            yield "devices", apic_rows(self.vcpu, self.pc.apic, "local APIC")
         for member in members:
             yield member.source, member.plugin.rows(weakref.proxy(self))

@@ -12,6 +12,7 @@ from typing import Final
 
 from pv.dispatch import ANY_KEY, Row, Shape
 from pv.exits import Reason, Reply
+from pv.memory import PAGE_SIZE
 
 Read = Callable[[int, int], int]
 """read(offset, size) -> value of `size` bytes, unsigned; offset = port - first."""
@@ -57,6 +58,24 @@ class Claim:
     def takes(self, port: int, size: int) -> bool:
         """Whether the chip answers this access in one cycle."""
         return size <= self.width and self.first <= port and port + size - 1 <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """gpas first..last, whole pages, belong to a device. read and write get offsets from `first`, sizes of 1-8 bytes.
+
+    Raises ValueError where the range is not one of pages.
+    """
+
+    owner: str
+    first: int
+    last: int
+    read: Read
+    write: Write
+
+    def __post_init__(self) -> None:
+        if self.first % PAGE_SIZE or (self.last + 1) % PAGE_SIZE or not 0 <= self.first < self.last:
+            raise ValueError(f"{self.owner}: gpas {self.first:#x}-{self.last:#x} are not whole pages")
 
 
 class IsaBus:

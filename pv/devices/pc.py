@@ -12,10 +12,13 @@ from typing import Final
 
 from guest_sdk.abi import DEBUG_EXIT_PORT
 from pv.devices.ata import DISKS_MOST, AtaChannel
-from pv.devices.bus import IsaBus
+from pv.devices.bus import IsaBus, Window
 from pv.devices.deadline import At
 from pv.devices.debug_exit import DebugExit
 from pv.devices.i8254 import I8254
+from pv.devices.local_apic import EXTERNAL, LocalApic
+from pv.devices.local_apic_registers import BASE as APIC_PAGE
+from pv.devices.local_apic_registers import EXTINT, LINT0, NMI, PAGE_LAST, Register, Svr
 from pv.devices.mc146818 import EPOCH_2000_S, Mc146818
 from pv.devices.pic_pair import PicPair
 from pv.devices.port_b import PortB
@@ -48,15 +51,16 @@ class Pc:
     """The board. Everything that it needs of the machine comes in as callables.
 
     console_write(data) takes what COM1 sends. interrupt(level) is the processor's INTR; it falls and rises again
-    when an acknowledge leaves more waiting. now_ns() is virtual time; at(ns, callback) as deadline.At says.
-    epoch_s: what the clock shows at time 0, in seconds since 1970 UTC. disks: the first two are on the primary ATA
-    channel, which is not there without any.
+    when an acknowledge leaves more waiting. task_priority(class) says that CR8 is now `class`. now_ns() is virtual
+    time; at(ns, callback) as deadline.At says. epoch_s: what the clock shows at time 0, in seconds since 1970 UTC.
+    disks: the first two are on the primary ATA channel, which is not there without any.
     """
 
     def __init__(
         self,
         console_write: Callable[[bytes], object],
         interrupt: Callable[[bool], None],
+        task_priority: Callable[[int], None],
         now_ns: Callable[[], int],
         at: At,
         memory_bytes: int,
@@ -65,7 +69,9 @@ class Pc:
     ) -> None:
         self._typed = TypedBytes()
         self.unassigned: Final = UnassignedPorts()
-        self.pic: Final = PicPair(interrupt)
+        self.apic: Final = LocalApic(interrupt, task_priority, now_ns, at)
+        self._enter_virtual_wire_mode()
+        self.pic: Final = PicPair(partial(self.apic.lint, LINT0))
         line = self.pic.line
         self.com1: Final = Uart16550(
             lambda byte: console_write(ONE_BYTE[byte]), partial(line, COM1_IRQ), self._typed.take
@@ -97,7 +103,22 @@ class Pc:
 
     def acknowledge(self) -> int:
         """The vector of the interrupt to take now, or -1 where INTR is low."""
-        return self.pic.acknowledge()
+        vector = self.apic.acknowledge()
+        return self.pic.acknowledge() if vector == EXTERNAL else vector
+
+    def windows(self) -> tuple[Window, ...]:
+        """The pages that devices have in the guest's physical memory."""
+        return (Window("local APIC", APIC_PAGE, PAGE_LAST, self.apic.read, self.apic.write),)
+
+    def _enter_virtual_wire_mode(self) -> None:
+        """What a PC's firmware leaves: the APIC enabled, LINT0 passing the 8259's INTR through and LINT1 an NMI
+        (Intel MultiProcessor Specification 1.4, 3.6.2.2). A guest that wants the 8259s silent masks LINT0."""
+        for register, value in (
+            (Register.SVR, Svr.ENABLED | 0xFF),
+            (Register.LVT_LINT0, EXTINT),
+            (Register.LVT_LINT1, NMI),
+        ):
+            self.apic.write(register * 16, 4, value)
 
     def console_input(self, data: bytes) -> None:
         """Type `data` on COM1: it waits here until the guest has read what came before."""

@@ -1,10 +1,10 @@
-"""MOV to and from CR0, CR2, CR3, CR4 and CR8, CLTS and LMSW: the control registers the guest believes in.
+"""MOV to and from CR0, CR2, CR3 and CR4, CLTS and LMSW: the control registers the guest believes in.
 
 Checks are those of SDM vol. 2, MOV - Move to/from Control Registers, for 64-bit mode, and of vol. 3, 2.5.
 A bit of CR4 is reserved where CPUID does not offer its feature. The guest's paging bits never reach the
 processor: they change what the shadow tables are filled with, so the shadow is flushed. CR0.EM has no
 register of its own beneath, so that EM, as TS, makes FPU use raise #NM (SSE would raise #UD under EM).
-SMSW does not trap and shows the processor's own CR0.
+SMSW does not trap and shows the processor's own CR0. CR8 belongs to the local APIC (pv.emulate.apic_registers).
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ CR4_FEATURES: Final = {  # bits of CR4: the CPUID leaf, register and bit that of
     CR4_OSXMMEXCPT: (1, EDX, 25),
 }
 CR4_OF_SHADOW: Final = CR4_PSE | CR4_PAE | CR4_PGE  # a change of these empties the TLB (SDM vol. 3, 4.10.4.1)
+TASK_PRIORITY: Final = 8  # the local APIC brings the rows of CR8
 LMSW_BITS: Final = CR0_PE | CR0_MP | CR0_EM | CR0_TS
 
 
@@ -78,12 +79,11 @@ def control_register_rows(vcpu: Vcpu, cpuid: Cpuid, owner: str) -> list[Row]:
         (2, Direction.WRITE): _cr2_writer(vcpu),
         (3, Direction.WRITE): _cr3_writer(vcpu, reserved_address_bits(cpuid)),
         (4, Direction.WRITE): _cr4_writer(vcpu, writable_cr4(cpuid)),
-        (8, Direction.WRITE): _cr8_writer(vcpu),
     }
-    for number in (0, 2, 3, 4, 8):
+    for number in (0, 2, 3, 4):
         handlers[number, Direction.READ] = _reader(vcpu, f"cr{number}")
     rows = []
-    for number in range(16):
+    for number in sorted(set(range(16)) - {TASK_PRIORITY}):
         for direction in Direction:
             key = number * 2 + direction
             name = f"CR{number} {direction.name.lower()}"
@@ -175,17 +175,6 @@ def _cr4_writer(vcpu: Vcpu, writable: int) -> Handler:
         virtual.cr4 = value
         if changed & CR4_OF_SHADOW:
             vcpu.shadow.flush()
-        return NEXT
-
-    return write
-
-
-def _cr8_writer(vcpu: Vcpu) -> Handler:
-    def write(exit: InstructionExit) -> Reply:
-        value = vcpu.get(exit.insn.register)
-        if value > 15:
-            return GP_0
-        vcpu.virtual.cr8 = value
         return NEXT
 
     return write

@@ -27,6 +27,7 @@ EDX: Final = 3
 HYPERVISOR_FIRST: Final = 0x4000_0000
 HYPERVISOR_LAST: Final = 0x4FFF_FFFF
 HYPERVISOR_PRESENT: Final = 1 << 31  # leaf 1 ECX
+APIC_PRESENT: Final = 1 << 9  # leaves 1 and 0x80000001 EDX
 
 HIDDEN: Final[tuple[tuple[int, int, dict[str, int], str], ...]] = (
     (1, ECX, {"DTES64": 2, "DS_CPL": 4, "PDCM": 15}, "no performance monitoring"),
@@ -34,13 +35,13 @@ HIDDEN: Final[tuple[tuple[int, int, dict[str, int], str], ...]] = (
     (1, ECX, {"VMX": 5, "SMX": 6}, "no guests within the guest"),
     (1, ECX, {"EIST": 7, "TM2": 8}, "no power management"),
     (1, ECX, {"PCID": 17}, "shadow roots are cached by CR3 alone"),
-    (1, ECX, {"X2APIC": 21, "TSC_DEADLINE": 24}, "no local APIC"),
+    (1, ECX, {"X2APIC": 21, "TSC_DEADLINE": 24}, "an xAPIC without a deadline timer at the most"),
     (1, ECX, {"XSAVE": 26, "OSXSAVE": 27, "FMA": 12, "AVX": 28, "F16C": 29}, "no extended state"),
     (1, ECX, {"RDRAND": 30}, "runs must repeat"),
     (1, ECX, {"HYPERVISOR": 31}, "set below for a guest that is to know"),
     (1, EDX, {"VME": 1}, "no virtual-8086 mode in 64-bit mode"),
     (1, EDX, {"MCE": 7, "MCA": 14}, "no machine-check banks"),
-    (1, EDX, {"APIC": 9}, "no local APIC"),
+    (1, EDX, {"APIC": 9}, "set below for a guest that has one"),
     (1, EDX, {"SEP": 11}, "SYSENTER beneath does nothing but move RIP"),
     (1, EDX, {"DS": 21, "ACPI": 22, "TM": 29, "PBE": 31}, "no power and performance management"),
     (7, EBX, {"FSGSBASE": 0}, "undefined beneath"),
@@ -59,7 +60,7 @@ HIDDEN: Final[tuple[tuple[int, int, dict[str, int], str], ...]] = (
     (7, EDX, {"SPEC_CTRL": 26, "STIBP": 27, "L1D_FLUSH": 28, "ARCH_CAPABILITIES": 29, "SSBD": 31}, "no such MSR"),
     (7, EDX, {"CET_IBT": 20, "CORE_CAPABILITIES": 30}, "no such MSR"),
     (0x8000_0001, ECX, {"SVM": 2, "SKINIT": 12}, "no guests within the guest"),
-    (0x8000_0001, ECX, {"EXTAPIC": 3}, "no local APIC"),
+    (0x8000_0001, ECX, {"EXTAPIC": 3}, "an xAPIC at the most"),
     (0x8000_0001, ECX, {"OSVW": 9, "IBS": 10, "WDT": 13, "LWP": 15, "TCE": 17, "NODEID": 19}, "no such MSR"),
     (0x8000_0001, ECX, {"TOPOEXT": 22, "PERFCTR": 23, "PERFCTR_NB": 24, "PERFTSC": 27}, "no such MSR"),
     (0x8000_0001, ECX, {"XOP": 11, "FMA4": 16}, "no extended state"),
@@ -98,8 +99,11 @@ def _masks() -> dict[int, Registers]:
 MASKS: Final = _masks()
 
 
-def guest_cpuid(vcpu: Vcpu, *, hypervisor: bool) -> Cpuid:
-    """CPUID as the guest sees it; leaves of a hypervisor are zero, a plugin's rows answer them."""
+def guest_cpuid(vcpu: Vcpu, *, hypervisor: bool, local_apic: bool = False) -> Cpuid:
+    """CPUID as the guest sees it; leaves of a hypervisor are zero, a plugin's rows answer them.
+
+    local_apic: whether it has one, enabled or not: the bit does not follow IA32_APIC_BASE.
+    """
     beneath = vcpu.cpuid
 
     @lru_cache(maxsize=256)  # every leaf is constant, and a guest may ask for as many as it likes
@@ -112,6 +116,8 @@ def guest_cpuid(vcpu: Vcpu, *, hypervisor: bool) -> Cpuid:
             eax, ebx, ecx, edx = eax & mask[0], ebx & mask[1], ecx & mask[2], edx & mask[3]
             if leaf == 1 and hypervisor:
                 ecx |= HYPERVISOR_PRESENT
+            if leaf in (1, 0x8000_0001) and local_apic:
+                edx |= APIC_PRESENT
         return eax, ebx, ecx, edx
 
     return cpuid

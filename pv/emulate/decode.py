@@ -144,7 +144,7 @@ FORMS: Final[dict[int, Form]] = {
 
 PARAVIRT_FORMS: Final[dict[int, Form]] = {code: FORMS[code] for code in (Code.RDMSR, Code.WRMSR)}
 
-_OVERRIDES: Final = {Register.FS: FS, Register.GS: GS}
+OVERRIDES: Final = {Register.FS: FS, Register.GS: GS}
 
 # The register files that stand in the operand of a MOV: first register, how many.
 _FILES: Final = {
@@ -191,7 +191,7 @@ def _decode(code: bytes, rip: int, forms: dict[int, Form]) -> Instruction | None
         form.operand_bytes,
         register,
         memory,
-        *(_address(raw) if memory else _NO_ADDRESS),
+        *(address_of(raw) if memory else _NO_ADDRESS),
         immediate,
     )
 
@@ -199,7 +199,7 @@ def _decode(code: bytes, rip: int, forms: dict[int, Form]) -> Instruction | None
 _NO_ADDRESS: Final = (NO_REGISTER, NO_REGISTER, 1, 0, NO_REGISTER, MASK_64)
 
 
-def _address(raw: Any) -> tuple[int, int, int, int, int, int]:
+def address_of(raw: Any) -> tuple[int, int, int, int, int, int]:
     """The fields base to address_mask of an iced-x86 instruction with a memory operand."""
     base, index = raw.memory_base, raw.memory_index
     if base == index == Register.NONE:
@@ -211,7 +211,7 @@ def _address(raw: Any) -> tuple[int, int, int, int, int, int]:
         _encoding(index),
         raw.memory_index_scale,
         raw.memory_displacement,
-        _OVERRIDES.get(raw.memory_segment, NO_REGISTER),
+        OVERRIDES.get(raw.memory_segment, NO_REGISTER),
         MASK_32 if short else MASK_64,
     )
 

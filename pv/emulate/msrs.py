@@ -1,7 +1,8 @@
 """RDMSR and WRMSR: which model-specific registers has the guest, where do they live, what may be written?
 
 One line of MSRS each; an index that is not there is #GP(0), as on a processor (SDM vol. 2, RDMSR, WRMSR;
-vol. 4, table 2-2). Each becomes two exact-key rows, so that a plugin's MSRs stand beside them.
+vol. 4, table 2-2). Each becomes two exact-key rows, so that a plugin's MSRs and the local
+APIC's (pv.emulate.apic_registers) stand beside them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ Check = Callable[[int, int], bool]  # old value, new value -> whether the new on
 MEMORY_TYPES: Final = frozenset((0, 1, 4, 5, 6))  # UC WC WT WP WB (SDM vol. 3, table 11-8)
 PAT_TYPES: Final = MEMORY_TYPES | {7}  # and UC-
 MTRR_ENABLE: Final = 1 << 11
-APIC_ENABLE: Final = 1 << 11
 
 
 def anything(_old: int, _new: int) -> bool:
@@ -70,11 +70,6 @@ def default_memory_type(_old: int, new: int) -> bool:
     return new & ~(MTRR_ENABLE | 0xFF) == 0 and new & 0xFF in MEMORY_TYPES
 
 
-def apic_base(old: int, new: int) -> bool:
-    """The enable bit and the address below 2^36 may change; BSP is fixed and x2APIC is not offered."""
-    return (old ^ new) & ~(APIC_ENABLE | (1 << 36) - (1 << 12)) == 0
-
-
 def fast_strings(old: int, new: int) -> bool:
     """IA32_MISC_ENABLE: bit 0 alone may change."""
     return (old ^ new) & ~1 == 0
@@ -92,7 +87,6 @@ class Msr:
 
 
 MSRS: Final = (
-    Msr(0x0000_001B, "IA32_APIC_BASE", "system", "apic_base", apic_base),
     Msr(0x0000_008B, "IA32_BIOS_SIGN_ID", "system", "microcode_revision", zero),
     Msr(0x0000_00FE, "IA32_MTRRCAP", "system", "mtrr_capabilities", nothing),
     Msr(0x0000_0174, "IA32_SYSENTER_CS", "system", "sysenter_cs", anything),

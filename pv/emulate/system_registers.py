@@ -21,7 +21,6 @@ class SystemRegisters:
     dr7: int = DR7_ONES
     tsc_offset: int = 0
     tsc_aux: int = 0
-    apic_base: int = 0xFEE00900  # enabled, boot processor
     microcode_revision: int = 0
     mtrr_capabilities: int = 0  # no variable and no fixed ranges
     mtrr_default_type: int = 0x806  # enabled, write-back

@@ -184,6 +184,10 @@ class Vcpu(Protocol):
         ...
 
     def write_linear(self, gva: int, data: bytes) -> None: ...
+    def translate(self, gva: int, *, write: bool = False) -> int:
+        """The gpa that the guest's own tables map `gva` to, memory or not, at its privilege. Raises GuestFault."""
+        ...
+
     def cpuid(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
         """EAX EBX ECX EDX of the processor beneath, without what the monitor hides."""
         ...
@@ -211,7 +215,7 @@ class Vcpu(Protocol):
         ...
 
     def withdraw_interrupt(self) -> None:
-        """None is pending after all: a guest that sleeps is not woken by what it saw without being interrupted."""
+        """No interrupt is pending any more: INTR fell before the guest took it."""
         ...
 
     def set_trap(self, vector: int, rip: int, flags: int) -> None:

@@ -128,6 +128,9 @@ class NotedCpu:
         self.read_linear(gva, len(data), write=True)
         self.memory.write(gva, data)
 
+    def translate(self, gva: int, *, write: bool = False) -> int:  # noqa: ARG002 (the protocol's)
+        return gva
+
     def write_code(self, gpa: int, data: bytes) -> None:
         self.memory.write(gpa, data)
 

@@ -43,7 +43,7 @@ from typing import Final
 
 from pv.dispatch import ANY_KEY, Row, Shape
 from pv.emulate.cpuid import cpuid_row, guest_cpuid
-from pv.emulate.decode import decode
+from pv.emulate.mmio_decode import decode_trapped
 from pv.emulate.privileged import privileged_rows
 from pv.emulate.system_registers import SystemRegisters
 from pv.emulate.time_stamp import time_stamp_rows
@@ -58,7 +58,7 @@ PAGE_FAULT: Final = 14
 def rows(vcpu: Vcpu, native: NativeHandlers) -> list[Row]:
     """Native rows for what needs no decision, Python rows for every instruction that is emulated."""
     system = SystemRegisters()
-    cpuid = guest_cpuid(vcpu, hypervisor=False)
+    cpuid = guest_cpuid(vcpu, hypervisor=False, local_apic=True)
     every = (ANY_KEY, ANY_KEY)
     return [
         Row(Reason.EXCEPTION_NMI, PAGE_FAULT, PAGE_FAULT, native.shadow_fault, NAME, "shadow fault", Shape.NATIVE),
@@ -74,7 +74,7 @@ def rows(vcpu: Vcpu, native: NativeHandlers) -> list[Row]:
 TECHNIQUE: Final = Technique(
     name=NAME,
     summary="ring deprivileging: privileged instructions trap and are emulated",
-    decode=decode,
+    decode=decode_trapped,
     rows=rows,
     takes_hypercalls=False,
     boot="guest tables",

@@ -61,6 +61,8 @@ def _wrap(row: Row, vcpu: Watched, emit: Callable[[str], object], numbers: Itera
         key = row.first if row.first == row.last and row.first >= 0 else vcpu.exit.key
         if row.reason is Reason.IO_INSTRUCTION:
             key = key * 2 + (shape is Shape.WRITE)
+        elif row.reason is Reason.MMIO:
+            key = key * 2 + (vcpu.exit.error_code >> 1 & 1)
         head = f"{next(number):>8} {now_ns:>12} {reason_name(row.reason)} {key_text(row.reason, key, calls)}".rstrip()
         try:
             answer = handler(*arguments)

@@ -291,9 +291,11 @@ cdef class UnicornVcpu(Counted):
         c.row_count = compiled.count
         self.rows = compiled
         self.table = table
+        if c.mode == PV_TRAP and not pv_windows_set(c):
+            raise MemoryError("no memory for the windows of devices")
         for i in range(c.entry_count):
             entry = &c.entries[i]
-            entry.row = pv_row_for(c, entry.tag >> 33, entry.tag >> 32 & 1, key_of(entry.tag))
+            entry.row = pv_row_for(c, pv_tag_reason(entry.tag), pv_tag_write(entry.tag), pv_tag_key(entry.tag))
 
     # ---- run ----
 

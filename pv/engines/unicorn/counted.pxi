@@ -18,7 +18,7 @@ cdef class Counted(Verbs):
         return self.c.slices
 
     def calls(self):
-        return {key_of(self.c.entries[i].tag): self.c.entries[i].calls for i in range(self.c.entry_count) if self.c.entries[i].calls}
+        return {pv_tag_key(self.c.entries[i].tag): self.c.entries[i].calls for i in range(self.c.entry_count) if self.c.entries[i].calls}
 
     def events(self):
         counted = {
@@ -67,16 +67,12 @@ cdef class Counted(Verbs):
         return record
 
 
-cdef int64_t key_of(uint64_t tag) noexcept:
-    return -1 if <uint32_t>tag == 0xFFFFFFFF and (tag >> 33) != R_VMCALL else <int64_t><uint32_t>tag
-
-
 cdef object tag_key(uint64_t tag):
-    """(reason, key) as pv.exits has them: a port's key carries its direction in bit 0."""
-    reason = tag >> 33
-    if reason == R_IO:
-        return reason, key_of(tag) * 2 + (tag >> 32 & 1)
-    return reason, key_of(tag)
+    """(reason, key) as pv.exits has them: the key of a port and of a device's gpa carries the direction in bit 0."""
+    reason = pv_tag_reason(tag)
+    if reason == R_IO or reason == R_MMIO:
+        return reason, pv_tag_key(tag) * 2 + pv_tag_write(tag)
+    return reason, pv_tag_key(tag)
 
 
 cdef object counted_key(pv_entry *entry):

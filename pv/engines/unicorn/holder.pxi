@@ -39,6 +39,7 @@ cdef class Core:
         free(c.entries)
         free(c.decoded)
         free(c.records)
+        free(c.windows)
         if c.uc == NULL:
             free(c.env)
         free(c)

@@ -61,7 +61,7 @@ cdef extern from "native/vcpu.h" nogil:
     enum: PV_RUNNING, PV_EXITED, PV_STOPPED, PV_TIMEOUT, PV_RAISED
     enum: PV_LEAVE_NONE, PV_LEAVE_STAY, PV_LEAVE_FAULT
     enum: PV_BUCKETS, PV_ENTRIES, PV_INDEX, PV_RECORDS, PV_DECODED
-    enum: R_VMCALL, R_IO
+    enum: R_VMCALL, R_IO, R_MMIO
     uint64_t PV_MONITOR_BASE
 
     struct pv_fault:
@@ -153,6 +153,7 @@ cdef extern from "native/vcpu.h" nogil:
         pv_entry *entries
         pv_exit exit
         pv_decoded *decoded
+        void *windows
         pv_recorded *records
         int why, status
         char *detail
@@ -217,6 +218,12 @@ cdef extern from "native/vcpu.h" nogil:
     pv_fault pv_system_return(pv_vcpu *c, int operand_bits)
     cbool pv_hooks_install(pv_vcpu *c)
     pv_entry *pv_entry_for(pv_vcpu *c, uint32_t reason, int write, int64_t key)
+    uint32_t pv_tag_reason(uint64_t tag)
+    int pv_tag_write(uint64_t tag)
+    int64_t pv_tag_key(uint64_t tag)
+    cbool pv_windows_set(pv_vcpu *c)
+    pv_fault pv_guest_walk(pv_vcpu *c, uint64_t gva, uint32_t access, pv_mapping *to)
+    enum: PF_W, PF_U, VEC_PF
     const pv_row *pv_row_for(pv_vcpu *c, uint32_t reason, int write, int64_t key)
     void pv_stop(pv_vcpu *c, int why, int status, const char *format, ...)
     void pv_guest_mode_start(pv_vcpu *c)

@@ -57,6 +57,8 @@ cdef class Compiled:
             r.native = (<NativeHandler>handler).code if isinstance(handler, NativeHandler) else PV_NATIVE_NONE
             if r.shape == PV_SHAPE_NATIVE and r.reason not in NATIVE_REASONS.get(r.native, ()):
                 raise ValueError(f"{row.owner}: {handler!r} is no native handler for reason {row.reason!r}")
+            if r.reason == R_MMIO and (r.shape != PV_SHAPE_EXIT or r.last >= <int64_t>PV_MONITOR_BASE):
+                raise ValueError(f"{row.owner}: rows of MMIO take exits, of gpas below {PV_MONITOR_BASE:#x}")
             if len(row.argument_bits) > MOST_ARGUMENTS:
                 raise ValueError(f"{row.owner}: {row.name} has {len(row.argument_bits)} arguments; there are registers for {MOST_ARGUMENTS}")
             r.argc = len(row.argument_bits)

@@ -61,6 +61,17 @@ cdef class Verbs(Registers):
             if fault.vector >= 0:
                 raise_fault(fault)
 
+    def translate(self, uint64_t gva, *, bint write=False):
+        cdef pv_mapping to
+        if self.c.mode != PV_TRAP:
+            raise RuntimeError("a paravirtual guest has no page tables of its own: ask tables.lookup()")
+        cdef pv_fault fault = pv_guest_walk(alive(self.c), gva, (PF_W if write else 0) | (PF_U if pv_user(self.c) else 0), &to)
+        if fault.vector >= 0:
+            if fault.vector == VEC_PF:
+                self.c.v.cr2 = gva
+            raise_fault(fault)
+        return to.gpa
+
     def cpuid(self, uint32_t leaf, uint32_t subleaf):
         cdef uint32_t a = 0, b = 0, c = 0, d = 0
         pv_uc.cpu_x86_cpuid(alive(self.c).env, leaf, subleaf, &a, &b, &c, &d)

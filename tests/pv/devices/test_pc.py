@@ -27,7 +27,9 @@ class Board:
         self.time = FakeTime()
         self.intr = Line()
         self.console = bytearray()
-        self.pc = Pc(self.console.extend, self.intr, self.time.read, self.time.at, 16 << 20, disks=disks)
+        self.classes: list[int] = []  # what CR8 was told to be
+        tell = self.classes.append
+        self.pc = Pc(self.console.extend, self.intr, tell, self.time.read, self.time.at, 16 << 20, disks=disks)
         self.table = DispatchTable(self.pc.rows())
 
     def inp(self, port: int, size: int = 1) -> int:
@@ -151,6 +153,7 @@ def test_no_chip_outlives_its_board() -> None:
     try:
         board = Board()
         watched = [weakref.ref(part) for part in (board.pc, board.pc.com1, board.pc.pit, board.pc.rtc, board.pc.pic)]
+        watched.append(weakref.ref(board.pc.apic))
         del board
         assert [ref() for ref in watched] == [None] * len(watched), "reference counts alone free it"
     finally:

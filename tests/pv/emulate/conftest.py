@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pv.emulate.apic_registers import apic_rows
 from pv.emulate.cpuid import guest_cpuid
 from pv.emulate.privileged import privileged_rows
 from pv.emulate.system_registers import SystemRegisters
@@ -24,5 +25,6 @@ def guest(system: SystemRegisters) -> Iterator[Guest]:
     cpuid = guest_cpuid(guest.vcpu, hypervisor=False)
     guest.add(privileged_rows(guest.vcpu, system, cpuid))
     guest.add(time_stamp_rows(guest.vcpu, system, "trap"))
+    guest.add(apic_rows(guest.vcpu, guest.apic, "local APIC"))
     yield guest
     guest.memory.close()

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from pv.clock import Clock
+from pv.devices.local_apic import LocalApic
 from pv.dispatch import DispatchTable, Row
 from pv.emulate.decode import KEY_IN_ECX, decode
 from pv.engines.base import GENERAL_REGISTERS, GuestFault
 from pv.exits import Exit, GuestError, Reason, Reply
 from pv.memory import GuestMemory
+from tests.pv.devices.fakes import Line
 
 MASK_64 = (1 << 64) - 1
 GDT = 0x1000
@@ -84,6 +87,8 @@ class RecordingVcpu:
     now_ns: int = 0
     rip: int = CODE
     cpl: int = 1
+    rflags: int = 2
+    absent: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.shadow = Shadow(self.log)
@@ -130,6 +135,15 @@ class RecordingVcpu:
         except GuestError:
             raise GuestFault(14, 2 if write else 0) from None
 
+    def translate(self, gva: int, *, write: bool = False) -> int:
+        """By identity, over all that is canonical; `absent` pages fault."""
+        if gva >> 12 in self.absent:
+            raise GuestFault(14, 2 if write else 0)
+        return gva
+
+    def set_deadline(self, deadline_ns: int) -> None:
+        self.log.append(("set_deadline", deadline_ns))
+
     def write_linear(self, gva: int, data: bytes) -> None:
         self.read_linear(gva, len(data), write=True)
         self.memory.write(gva, data)
@@ -162,6 +176,8 @@ class Guest:
         self.virtual: Virtual = self.vcpu.virtual
         self.log: list[tuple[Any, ...]] = self.vcpu.log
         self.table = DispatchTable()
+        self.intr = Line()
+        self.apic = LocalApic(self.intr, lambda value: setattr(self.virtual, "cr8", value), lambda: 0, Clock(self.vcpu).at)
 
     def add(self, rows: list[Row]) -> None:
         for row in rows:

@@ -46,7 +46,7 @@ def read(guest: Guest, number: int) -> int:
     return int(guest.vcpu.rbx)
 
 
-@pytest.mark.parametrize("number", [0, 2, 3, 4, 8])
+@pytest.mark.parametrize("number", [0, 2, 3, 4])
 def test_reads_show_the_virtual_register(guest: Guest, number: int) -> None:
     setattr(guest.virtual, f"cr{number}", 0x1234_5678_9ABC)
     assert read(guest, number) == 0x1234_5678_9ABC
@@ -138,12 +138,6 @@ def test_cr4_follows_cpuid() -> None:
 
 def test_an_old_processor_has_36_address_bits() -> None:
     assert reserved_address_bits(lambda _leaf, _subleaf: (0, 0, 0, 0)) == -(1 << 36)
-
-
-@pytest.mark.parametrize(("value", "reply"), [(0, NEXT), (15, NEXT), (16, GP_0), (1 << 63, GP_0)])
-def test_cr8_has_four_bits(guest: Guest, value: int, reply: Reply) -> None:
-    assert write(guest, 8, value) == reply
-    assert guest.virtual.cr8 == (value if reply is NEXT else 0)
 
 
 @pytest.mark.parametrize("number", [1, 5, 6, 7, 9, 15])

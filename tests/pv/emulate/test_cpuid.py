@@ -37,6 +37,12 @@ def test_only_a_guest_that_is_to_know_is_told(guest: Guest, hypervisor: bool) ->
     assert cpuid(0x4000_0000, 0) == (0, 0, 0, 0)
 
 
+@pytest.mark.parametrize("local_apic", [False, True])
+def test_the_apic_bit_says_whether_there_is_one(guest: Guest, local_apic: bool) -> None:
+    cpuid = guest_cpuid(guest.vcpu, hypervisor=False, local_apic=local_apic)
+    assert [cpuid(leaf, 0)[3] >> 9 & 1 for leaf in (1, 0x8000_0001)] == [local_apic] * 2
+
+
 def test_other_leaves_are_the_processors(guest: Guest) -> None:
     assert guest_cpuid(guest.vcpu, hypervisor=False)(0x8000_0000, 0) == CPUID[0x8000_0000]
 

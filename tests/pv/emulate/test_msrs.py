@@ -104,12 +104,6 @@ def test_pat_entries(guest: Guest, position: int) -> None:
     assert taken == [0, 1, 4, 5, 6, 7]
 
 
-def test_the_apic_does_not_become_an_x2apic(guest: Guest, system: SystemRegisters) -> None:
-    assert write(guest, INDICES["IA32_APIC_BASE"], 0xFEE0_0D00) == GP_0
-    assert write(guest, INDICES["IA32_APIC_BASE"], 0xFEC0_0100) is NEXT
-    assert system.apic_base == 0xFEC0_0100
-
-
 def test_the_time_stamp_counter_can_be_set_and_goes_on(guest: Guest) -> None:
     guest.vcpu.now_ns = 5_000
     assert read(guest, TSC_INDEX) == 5_000

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pv.dispatch import ANY_KEY, Shape
+from pv.emulate.apic_registers import apic_rows
 from pv.emulate.decode import FORMS, KEY_IN_ECX, decode
 from pv.emulate.privileged import privileged_rows
 from pv.engines.base import GuestFault
@@ -71,6 +72,7 @@ def test_whatever_the_registers_hold_the_answer_is_a_reply_or_a_fault(
         return
     guest = Guest()
     guest.add(privileged_rows(guest.vcpu))
+    guest.add(apic_rows(guest.vcpu, guest.apic, "local APIC"))
     guest.memory.write(0, memory * (0x10000 // len(memory)))
     guest.vcpu.registers[:] = registers
     guest.vcpu.rcx = index

@@ -91,7 +91,7 @@ static bool emulated(struct pv_vcpu *c)
     struct pv_decoded *slot = pv_decode(c, code, have);
     if (!slot)
         return c->why != PV_RUNNING;
-    if (!slot->insn || (user && slot->reason != R_IRET && slot->reason != R_SEGMENT && slot->reason != R_FAR))
+    if (!slot->insn || slot->reason == R_MMIO || (user && slot->reason != R_IRET && slot->reason != R_SEGMENT && slot->reason != R_FAR))
         return false;
     struct pv_entry *entry = pv_take(c, slot->reason, 0, slot->key == KEY_IN_ECX ? (int64_t)(uint32_t)*pv_register(c, PV_RCX) : slot->key);
     c->exit.insn = slot->insn;
@@ -156,7 +156,7 @@ static void on_interrupt(uc_engine *uc, uint32_t number, void *user)
         c->exit.address = ENV64(c->env, ENV_CR + 16);
         if (software)
             pv_answer(c, pv_take(c, R_SOFTWARE, 0, number & 0xff));
-        else if (!(instruction = number == VEC_GP && emulated(c))) {
+        else if (!(instruction = (number == VEC_GP && emulated(c)) || (number == VEC_PF && pv_device_access(c)))) {
             uint32_t error = ENV32(c->env, ENV_ERROR_CODE);
             struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, number);
             c->exit.error_code = error;

@@ -103,6 +103,8 @@ static void unsync_frame(struct pv_vcpu *c, uint64_t gfn)
 static void fill_direct(struct pv_vcpu *c, uint32_t page, uint64_t gfn)
 {
     for (uint32_t i = 0; i < 512 && gfn + i < frames(c); i++) {
+        if (pv_is_device(c, (gfn + i) * PV_PAGE))
+            continue;
         bool writable = !c->shadow.tracked[gfn + i];
         pv_page(&c->pool, page)[i] = (gfn + i) << 12 | PTE_P | PTE_U | PTE_A | PTE_D | (writable ? PTE_W : 0);
         if (writable)

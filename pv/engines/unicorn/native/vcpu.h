@@ -51,6 +51,8 @@ struct pv_tables { uint32_t *roots; uint32_t active, common; };
 
 struct pv_trap { uint64_t rip; uint32_t flags; };
 
+struct pv_window { uint64_t first, last; }; /* gpas of devices, whole pages */
+
 struct pv_exit { uint32_t reason; int64_t key; uint64_t value, address; uint32_t size, error_code, length; void *insn; };
 
 enum { PV_SHAPE_EXIT, PV_SHAPE_CALL, PV_SHAPE_READ, PV_SHAPE_WRITE, PV_SHAPE_NATIVE };
@@ -97,6 +99,8 @@ struct pv_vcpu {
     struct pv_entry *entries;
     struct pv_exit exit;
     struct pv_decoded *decoded;
+    struct pv_window *windows;
+    uint32_t window_count;
     struct pv_recorded *records;
     /* run state */
     enum pv_why why;
@@ -159,6 +163,10 @@ void pv_shadow_invalidate(struct pv_vcpu *c, uint64_t gva);
 void pv_shadow_flush(struct pv_vcpu *c);
 void pv_shadow_note_write(struct pv_vcpu *c, uint64_t gpa);
 struct pv_fault pv_shadow_fault(struct pv_vcpu *c, uint64_t gva, uint32_t error);
+/* device.c */
+bool pv_windows_set(struct pv_vcpu *c);
+bool pv_is_device(struct pv_vcpu *c, uint64_t gpa);
+bool pv_device_access(struct pv_vcpu *c);
 /* segments.c */
 void pv_enter_level(struct pv_vcpu *c, int cpl, uint16_t cs, uint16_t ss);
 uint16_t pv_seen_selector(struct pv_vcpu *c, int segment);
@@ -186,10 +194,19 @@ uint64_t pv_clock_ns(void);
 enum pv_why pv_run_slice(struct pv_vcpu *c);
 enum pv_why pv_run_released(struct pv_vcpu *c, uint64_t until_ns);
 void pv_set_cr3(struct pv_vcpu *c, uint64_t gpa);
-static inline uint64_t pv_tag(uint32_t reason, int write, int64_t key) { return (uint64_t)reason << 33 | (uint64_t)write << 32 | (uint32_t)key; }
+/* what is counted, in one number: a reason, a direction, and 48 bits of key, of which all ones are -1 */
+enum { PV_KEY_BITS = 48 };
+#define PV_KEY_MASK ((1ull << PV_KEY_BITS) - 1)
+static inline uint64_t pv_tag(uint32_t reason, int write, int64_t key)
+{
+    return (uint64_t)reason << (PV_KEY_BITS + 1) | (uint64_t)write << PV_KEY_BITS | ((uint64_t)key & PV_KEY_MASK);
+}
+static inline uint32_t pv_tag_reason(uint64_t tag) { return (uint32_t)(tag >> (PV_KEY_BITS + 1)); }
+static inline int pv_tag_write(uint64_t tag) { return (int)(tag >> PV_KEY_BITS & 1); }
+static inline int64_t pv_tag_key(uint64_t tag) { return (tag & PV_KEY_MASK) == PV_KEY_MASK ? -1 : (int64_t)(tag & PV_KEY_MASK); }
 enum { R_EXCEPTION = 0, R_CPUID = 10, R_HLT = 12, R_INVLPG = 14, R_RDTSC = 16, R_VMCALL = 18, R_CR = 28, R_DR = 29, R_IO = 30,
        R_MSR_READ = 31, R_MSR_WRITE = 32, R_EPT_VIOLATION = 48, R_RDTSCP = 51, R_FLAG = 0x100, R_IRET = 0x101, R_SEGMENT = 0x102,
-       R_FAR = 0x103, R_SYSCALL = 0x104, R_SOFTWARE = 0x107 }; /* pv.exits.Reason */
+       R_FAR = 0x103, R_SYSCALL = 0x104, R_SOFTWARE = 0x107, R_MMIO = 0x108 }; /* pv.exits.Reason */
 #define PV_NO_NUMBER 0xffffffffll /* the key of every hypercall number that has bits above 30 */
 void pv_take_gil(struct pv_vcpu *c);
 struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t key);

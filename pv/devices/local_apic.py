@@ -1,0 +1,339 @@
+"""What does a guest find in the page of its local APIC? Every register of one xAPIC, and what writing it does.
+
+Intel SDM vol. 3, chapter 11 (10 in older editions); names and sections are its own. One processor, so an interprocessor
+interrupt reaches this one or nobody. Registers are numbered by their offset / 16, as the MSRs of x2APIC are from 0x800.
+The SDM leaves undefined what an access that is not 32 bits at a multiple of 16 does: here a load reads what
+stands at those bytes, and a store other than of the first four or eight bytes of a register is ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pv.devices.bus import all_ones
+from pv.devices.deadline import At
+from pv.devices.interrupt_queue import NO_VECTOR, InterruptQueue, word
+from pv.devices.local_apic_registers import (
+    BASE,
+    BASE_BOOT_PROCESSOR,
+    BASE_ENABLE,
+    BROADCAST,
+    DFR_FLAT,
+    DFR_ONES,
+    EXTINT,
+    FIXED,
+    LEGAL_FIRST,
+    LINT0,
+    LOWEST_PRIORITY,
+    LVT_OF_PIN,
+    LVT_WRITABLE,
+    MASK_32,
+    PROCESSOR_ID,
+    VERSION,
+    Esr,
+    Icr,
+    Lvt,
+    Register,
+    Svr,
+)  # fmt: skip
+from pv.devices.local_apic_timer import LocalApicTimer
+
+EXTERNAL: Final = -2  # acknowledge(): the vector is that of the controller behind LINT0
+
+
+class LocalApic:
+    """The chip in its state after RESET. interrupt(level) is the processor's INTR; task_priority(class) tells of CR8.
+
+    now_ns() is virtual time; at(ns, callback) as deadline.At says. LINT0 is where an 8259 is connected.
+    """
+
+    def __init__(
+        self,
+        interrupt: Callable[[bool], None],
+        task_priority: Callable[[int], None],
+        now_ns: Callable[[], int],
+        at: At,
+    ) -> None:
+        self._interrupt = interrupt
+        self._tell_priority = task_priority
+        self._timer: Final = LocalApicTimer(now_ns, at)
+        self._pins = [False, False]  # LINT0, LINT1
+        self._asserted = False
+        self._enabled = True
+        self.reset()
+
+    def reset(self) -> None:
+        """The state after power-up, RESET, or being enabled again (11.4.7.1); the pins stay as they are driven."""
+        self._queue = InterruptQueue()
+        self._lvt = dict.fromkeys(LVT_WRITABLE, Lvt.MASKED)
+        self._svr = 0xFF
+        self._ldr = 0
+        self._dfr = MASK_32
+        self._icr_low = self._icr_high = 0
+        self._errors = self._esr = 0  # detected since the last write of ESR, and what it then showed
+        self._timer.reset()
+        self._tell_priority(0)
+        self._reschedule()
+        self._update()
+
+    # ---- the processor's side ----
+
+    @property
+    def base(self) -> int:
+        """IA32_APIC_BASE."""
+        return BASE | BASE_BOOT_PROCESSOR | (BASE_ENABLE if self._enabled else 0)
+
+    def write_base(self, value: int) -> bool:
+        """Write IA32_APIC_BASE: the enable bit alone may change. False where the processor must get #GP instead."""
+        if (value ^ self.base) & ~BASE_ENABLE:
+            return False  # the page does not move, there is one processor, and no x2APIC
+        enabled = bool(value & BASE_ENABLE)
+        if enabled is not self._enabled:
+            self._enabled = enabled
+            self.reset()
+        return True
+
+    def set_priority_class(self, value: int) -> None:
+        """A write of CR8: TPR is 16 times `value` (0-15)."""
+        self._queue.task_priority = value << 4
+        self._update()
+
+    def acknowledge(self) -> int:
+        """The vector to be taken now, EXTERNAL, or NO_VECTOR where INTR is low."""
+        self._drive(False)
+        if self._passes_external():
+            return EXTERNAL
+        vector = self._queue.next_vector() if self._enabled else NO_VECTOR
+        if vector != NO_VECTOR:
+            self._queue.serve(vector)
+            if vector == self._lvt[Register.LVT_TIMER] & Lvt.VECTOR:
+                self._reschedule()
+        self._update()
+        return vector
+
+    def lint(self, pin: int, level: bool) -> None:
+        """Drive LINT0 or LINT1. Without an enabled APIC they are INTR and NMI (11.4.3); nothing here takes an NMI."""
+        rises = level and not self._pins[pin]
+        self._pins[pin] = level
+        if rises or (level and self._lvt[LVT_OF_PIN[pin]] & Lvt.LEVEL):
+            self._pin_requests(pin)
+        self._update()
+
+    def _pin_requests(self, pin: int) -> None:
+        index = LVT_OF_PIN[pin]
+        entry = self._lvt[index]
+        if entry & (Lvt.MASKED | Lvt.DELIVERY | Lvt.REMOTE_IRR) or not self._enabled:
+            return  # ExtINT is passed through as it stands
+        if self._fire(index, level=bool(entry & Lvt.LEVEL)) and entry & Lvt.LEVEL:
+            self._lvt[index] |= Lvt.REMOTE_IRR
+
+    def _passes_external(self) -> bool:
+        """Whether the 8259 at LINT0 interrupts the processor; no priority holds it off (11.5.1, ExtINT)."""
+        if not self._pins[LINT0]:
+            return False
+        return not self._enabled or self._lvt[Register.LVT_LINT0] & (Lvt.DELIVERY | Lvt.MASKED) == EXTINT
+
+    def _update(self) -> None:
+        level = self._passes_external() or (self._enabled and self._queue.next_vector() != NO_VECTOR)
+        self._drive(level)
+
+    def _drive(self, level: bool) -> None:
+        if level is not self._asserted:
+            self._asserted = level
+            self._interrupt(level)
+
+    # ---- the page ----
+
+    def read(self, offset: int, size: int) -> int:
+        """`size` bytes at `offset` of the page; all ones while the APIC is disabled, since nobody else is there."""
+        if not self._enabled:
+            return all_ones(size)
+        index, byte = divmod(offset, 16)
+        value = self._read_register(index)
+        if byte + size > 16:
+            value |= self._read_register(index + 1) << 128
+        return value >> 8 * byte & all_ones(size)
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        if not self._enabled or offset % 16 or size < 4:
+            return
+        index = offset // 16
+        writer = WRITERS.get(index)
+        if writer is not None:
+            writer(self, value & MASK_32)
+        elif index not in READERS:
+            self._error(Esr.ILLEGAL_REGISTER)
+
+    def _read_register(self, index: int) -> int:
+        reader = READERS.get(index)
+        if reader is not None:
+            return reader(self)
+        if index not in WRITERS:
+            self._error(Esr.ILLEGAL_REGISTER)
+        return 0
+
+    def _write_tpr(self, value: int) -> None:
+        self._queue.task_priority = value & 0xFF
+        self._tell_priority(self._queue.task_priority >> 4)
+        self._update()
+
+    def _write_eoi(self, _value: int) -> None:
+        vector = self._queue.end()
+        for pin, index in enumerate(LVT_OF_PIN):  # a level-triggered pin that is still driven asks again
+            if self._lvt[index] & Lvt.REMOTE_IRR and self._lvt[index] & Lvt.VECTOR == vector:
+                self._lvt[index] &= ~Lvt.REMOTE_IRR
+                if self._pins[pin]:
+                    self._pin_requests(pin)
+        self._update()
+
+    def _write_svr(self, value: int) -> None:
+        self._svr = value & Svr.WRITABLE
+        if not value & Svr.ENABLED:
+            for index in self._lvt:
+                self._lvt[index] |= Lvt.MASKED
+        self._reschedule()
+        self._update()
+
+    def _write_esr(self, _value: int) -> None:
+        self._esr, self._errors = self._errors, 0
+
+    def _write_lvt(self, index: int, value: int) -> None:
+        kept = self._lvt[index] & Lvt.REMOTE_IRR if value & Lvt.LEVEL else 0
+        if not self._svr & Svr.ENABLED:
+            value |= Lvt.MASKED
+        self._lvt[index] = value & LVT_WRITABLE[index] | kept
+        if index == Register.LVT_TIMER:
+            self._timer.set_periodic(bool(value & Lvt.PERIODIC))
+            self._reschedule()
+        elif index in LVT_OF_PIN and self._pins[LVT_OF_PIN.index(index)] and value & Lvt.LEVEL:
+            self._pin_requests(LVT_OF_PIN.index(index))
+        self._update()
+
+    def _write_icr_low(self, value: int) -> None:
+        """Send an interprocessor interrupt (11.6.1). INIT, start-up, SMI and NMI have no effect on this processor."""
+        self._icr_low = value & Icr.WRITABLE
+        shorthand, delivery = value & Icr.SHORTHAND, value & Lvt.DELIVERY
+        if delivery not in (FIXED, LOWEST_PRIORITY) or (shorthand and delivery != FIXED):
+            return
+        if value & Lvt.VECTOR < LEGAL_FIRST:
+            self._error(Esr.SEND_ILLEGAL_VECTOR)
+            return
+        to_self = shorthand in (Icr.TO_SELF, Icr.TO_ALL)
+        if to_self or (shorthand == Icr.NO_SHORTHAND and self._is_destination(bool(value & Icr.LOGICAL))):
+            self._accept(value & Lvt.VECTOR)
+
+    def _is_destination(self, logical: bool) -> bool:
+        """Whether ICR_HIGH names this processor (11.6.2)."""
+        wanted = self._icr_high >> 24
+        if not logical:
+            return wanted in (PROCESSOR_ID, BROADCAST)
+        mine = self._ldr >> 24
+        if self._dfr >> 28 == DFR_FLAT:
+            return bool(wanted & mine)
+        same_cluster = wanted >> 4 in (mine >> 4, 0xF)
+        return same_cluster and bool(wanted & mine & 0xF)
+
+    # ---- interrupts from within ----
+
+    def _fire(self, index: int, *, level: bool = False) -> bool:
+        """A local source's interrupt, where its entry delivers it as Fixed."""
+        entry = self._lvt[index]
+        if entry & (Lvt.MASKED | Lvt.DELIVERY):
+            return False
+        if entry & Lvt.VECTOR < LEGAL_FIRST:
+            if index != Register.LVT_ERROR:
+                self._error(Esr.RECEIVE_ILLEGAL_VECTOR)
+            return False
+        self._accept(entry & Lvt.VECTOR, level=level)
+        return True
+
+    def _accept(self, vector: int, *, level: bool = False) -> None:
+        """While disabled by software, an APIC takes no new interrupt (11.4.7.2)."""
+        if self._svr & Svr.ENABLED:
+            self._queue.accept(vector, level=level)
+            self._update()
+
+    def _error(self, bit: int) -> None:
+        if not self._errors & bit:
+            self._errors |= bit
+            self._fire(Register.LVT_ERROR)
+
+    def _start_timer(self, count: int) -> None:
+        self._timer.start(count)
+        self._reschedule()
+
+    def _set_divide(self, value: int) -> None:
+        self._timer.set_divide(value)
+        self._reschedule()
+
+    def _reschedule(self) -> None:
+        """A timer that is masked, or whose vector still waits to be taken, changes nothing when it expires."""
+        entry = self._lvt[Register.LVT_TIMER]
+        idle = entry & Lvt.MASKED or self._queue.waits(entry & Lvt.VECTOR)
+        self._timer.schedule(None if idle else self._expired)
+
+    def _expired(self) -> None:
+        self._timer.reached()
+        self._fire(Register.LVT_TIMER)
+        self._reschedule()
+
+
+Reader = Callable[[LocalApic], int]
+Writer = Callable[[LocalApic, int], None]
+
+
+def _words(first: int, name: str) -> dict[int, Reader]:
+    def reader(index: int) -> Reader:
+        return lambda apic: word(getattr(apic._queue, name), index)
+
+    return {first + index: reader(index) for index in range(8)}
+
+
+def _store(name: str, mask: int, ones: int = 0) -> Writer:
+    return lambda apic, value: setattr(apic, name, value & mask | ones)
+
+
+def _read_lvt(index: int) -> Reader:
+    return lambda apic: apic._lvt[index]
+
+
+def _write_lvt(index: int) -> Writer:
+    return lambda apic, value: apic._write_lvt(index, value)
+
+
+READERS: Final[dict[int, Reader]] = {
+    Register.ID: lambda _apic: PROCESSOR_ID << 24,
+    Register.VERSION: lambda _apic: VERSION,
+    Register.TPR: lambda apic: apic._queue.task_priority,
+    Register.APR: lambda _apic: 0,  # not on processors with a version of 0x14, and no error (table 11-1, note 3)
+    Register.PPR: lambda apic: apic._queue.processor_priority,
+    Register.RRD: lambda _apic: 0,  # as APR
+    Register.LDR: lambda apic: apic._ldr,
+    Register.DFR: lambda apic: apic._dfr,
+    Register.SVR: lambda apic: apic._svr,
+    **_words(Register.ISR, "in_service"),
+    **_words(Register.TMR, "level_triggered"),
+    **_words(Register.IRR, "requested"),
+    Register.ESR: lambda apic: apic._esr,
+    Register.ICR_LOW: lambda apic: apic._icr_low,
+    Register.ICR_HIGH: lambda apic: apic._icr_high,
+    **{index: _read_lvt(index) for index in LVT_WRITABLE},
+    Register.INITIAL_COUNT: lambda apic: apic._timer.initial,
+    Register.CURRENT_COUNT: lambda apic: apic._timer.current(),
+    Register.DIVIDE: lambda apic: apic._timer.divide,
+}
+WRITERS: Final[dict[int, Writer]] = {
+    Register.ID: lambda _apic, _value: None,  # the identity is fixed, as on later processors
+    Register.TPR: LocalApic._write_tpr,
+    Register.EOI: LocalApic._write_eoi,
+    Register.LDR: _store("_ldr", 0xFF00_0000),
+    Register.DFR: _store("_dfr", ~DFR_ONES & MASK_32, DFR_ONES),
+    Register.SVR: LocalApic._write_svr,
+    Register.ESR: LocalApic._write_esr,
+    Register.ICR_LOW: LocalApic._write_icr_low,
+    Register.ICR_HIGH: _store("_icr_high", 0xFF00_0000),
+    **{index: _write_lvt(index) for index in LVT_WRITABLE},
+    Register.INITIAL_COUNT: LocalApic._start_timer,
+    Register.DIVIDE: LocalApic._set_divide,
+}
