@@ -19,7 +19,10 @@ from pv.machine import Machine
 from pv.outcome import Outcome
 from pv.report.comparison import WELL, ComparisonRow
 
-WORKLOADS: Final = ("console", "clock", "address-space", "map", "fault", "interrupt-flag", "syscall", "compute")
+WORKLOADS: Final = (
+    *("console", "clock", "timer", "idle", "self-event", "cpuid-msr", "disk"),
+    *("address-space", "map", "fault", "interrupt-flag", "syscall", "compute"),
+)
 PACKAGES: Final = {"paravirt": "guest_sdk.workloads", "trap": "unmodified_guests"}  # by technique
 MEMORY: Final = "16MiB"
 TIMEOUT_S: Final = 300.0  # a workload that takes longer is stuck

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from guest_sdk.work.timer import DEFAULT_OPERATIONS, NAME, OPERATION, PERIOD_NS, TEXT
-from unmodified_guests.chips import MASTER, TIMER
+from unmodified_guests.chips import MASTER, TIMER, TIMER_HZ
 from unmodified_guests.machine import begin, finish
 
 __all__ = ["DEFAULT_OPERATIONS", "NAME", "OPERATION", "build"]
 
-TIMER_HZ: Final = 1_193_182
 DIVISOR: Final = round(TIMER_HZ * PERIOD_NS / 1e9)
 RATE_GENERATOR: Final = 0x34  # counter 0, low byte then high, mode 2
 ALL_BUT_TIMER: Final = 0xFE
