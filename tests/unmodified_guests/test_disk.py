@@ -20,9 +20,9 @@ def test_the_result_is_the_models(operations: int) -> None:
 def test_what_an_operation_costs(operations: int) -> None:
     rest = operations - 1
     more = {
-        "IO_INSTRUCTION": (2048 + 6 + 1 + 2) * (operations - 1),
-        "INTERRUPT_FLAG": 2 * (operations - 1),
-        "IRET": operations - 1,
+        "IO_INSTRUCTION": (2048 + 6 + 1 + 2) * rest,
+        "INTERRUPT_FLAG": 2 * rest,
+        "IRET": rest,
     }
     check_costs(form, TECHNIQUE, operations, {"INTERRUPT_FLAG": 10, "IRET": 4}, more)
 

@@ -20,10 +20,10 @@ def test_the_result_is_the_models(operations: int) -> None:
 def test_what_an_operation_costs(operations: int) -> None:
     rest = operations - 1
     more = {
-        "INTERRUPT_FLAG": 4 * (operations - 1),
-        "HLT": operations - 1,
-        "IO_INSTRUCTION": operations - 1,
-        "IRET": operations - 1,
+        "INTERRUPT_FLAG": 4 * rest,
+        "HLT": rest,
+        "IO_INSTRUCTION": rest,
+        "IRET": rest,
     }
     check_costs(form, TECHNIQUE, operations, {"HLT": 1, "IRET": 1}, more)
 
