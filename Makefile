@@ -1,5 +1,6 @@
 # pvkit: everything from a bare clone. It needs Python 3.11 or later (with venv and headers), gcc and make.
 #   make compare   the main job: every workload under each technique, counted and timed
+#   make batches   what multicalls and rings save, as a table; ARGS="--plot FILE.svg" draws it
 #   make test      the test suite
 #   make lint      ruff, mypy, import-linter
 #   make bench     the benchmark suite, and its ratios to Unicorn's own Python binding
@@ -13,10 +14,13 @@ BUILD  := pyproject.toml setup.py \
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
             $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: compare test lint bench install needs clean
+.PHONY: compare batches test lint bench install needs clean
 
 compare: $(STAMP)
 	$(BIN)/pvkit compare $(ARGS)
+
+batches: $(STAMP)
+	$(BIN)/pvkit batches $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)

@@ -54,13 +54,13 @@ def block_info(machine: MachineView, disk: U32, info_gpa: int) -> int:
 def block_read(machine: MachineView, disk: U32, offset: int, data_gpa: int, data_bytes: int) -> int:
     """Read whole sectors of a disk into guest memory. -EIO where the host cannot read them all."""
     source = disk_of(machine, disk)
-    view = span(machine, source, offset, data_gpa, data_bytes)
-    try:
-        done = source.read_into(view, offset)
-    except OSError as error:
-        raise GuestError(EIO, str(error)) from error
-    finally:
-        machine.vcpu.note_write(data_gpa, data_bytes)
+    with span(machine, source, offset, data_gpa, data_bytes) as view:
+        try:
+            done = source.read_into(view, offset)
+        except OSError as error:
+            raise GuestError(EIO, str(error)) from error
+        finally:
+            machine.vcpu.note_write(data_gpa, data_bytes)
     if done != data_bytes:
         raise GuestError(EIO, f"{done} of {data_bytes} bytes at {offset:#x}")
     return done
@@ -72,11 +72,11 @@ def block_write(machine: MachineView, disk: U32, offset: int, data_gpa: int, dat
     target = disk_of(machine, disk)
     if target.read_only:
         raise GuestError(EROFS, f"disk {disk} is read-only")
-    view = span(machine, target, offset, data_gpa, data_bytes)
-    try:
-        done = target.write_from(view, offset)
-    except OSError as error:
-        raise GuestError(EIO, str(error)) from error
+    with span(machine, target, offset, data_gpa, data_bytes) as view:
+        try:
+            done = target.write_from(view, offset)
+        except OSError as error:
+            raise GuestError(EIO, str(error)) from error
     if done != data_bytes:
         raise GuestError(EIO, f"{done} of {data_bytes} bytes at {offset:#x}")
     return done

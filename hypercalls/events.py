@@ -185,13 +185,10 @@ def event_mask(machine: MachineView, port: U32, masked: U32) -> int:
 
 @hypercall(0x1055, "event_wait", batchable=False, result="0 once an unmasked event is pending")
 def event_wait(machine: MachineView) -> int | Reply:
-    """Sleep until an event: at once where one is pending.
-
-    A guest that has upcalls disabled takes its events from the page, and what woke it then shall not wake it again.
-    """
+    """Sleep until an event: at once where one is pending."""
     if ports_of(machine).ready():
         return 0
-    machine.vcpu.withdraw_interrupt()
+    machine.vcpu.withdraw_interrupt()  # a guest that polls with upcalls disabled took its events without one
     machine.vcpu.rax = 0  # a reply leaves RAX as it is
     return WAIT
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from errno import EAGAIN, EFAULT, EINVAL, ENOSPC
 from typing import Final
 
@@ -22,7 +22,8 @@ from hypercalls.call import UNBATCHABLE, hypercall
 from hypercalls.events import check_port, on_close, raise_port
 from hypercalls.machine_view import MachineView
 from hypercalls.plugin import Plugin
-from pv.clock import Timer
+from pv.clock import Clock, Timer
+from pv.engines.base import Vcpu
 from pv.exits import GuestError
 from pv.memory import PAGE_SIZE
 
@@ -31,7 +32,7 @@ RINGS_MOST: Final = 16  # of one machine
 POLL_NS: Final = 10_000  # ten exits
 LAYOUT: Final = abi.STRUCT_BY_NAME["ring"]
 ENTRY_BYTES: Final = sum(abi.STRUCT_BY_NAME[name].size_bytes for name in ("ring_submission", "ring_completion"))
-GUEST_LINE: Final = struct.Struct("<III")  # submit_tail, complete_head, notify_at
+SUBMIT_HEAD, NOTIFY_AT, KICK_AT, BROKEN = map(LAYOUT.offset, ("submit_head", "notify_at", "kick_at", "broken"))
 MONITOR_LINE: Final = struct.Struct("<IIII")  # submit_head, complete_tail, kick_at, broken
 WORD: Final = struct.Struct("<I")
 INDEX_MASK: Final = (1 << 32) - 1
@@ -59,98 +60,101 @@ def passes(at: int, old: int, new: int) -> bool:
     return (new - at - 1) & INDEX_MASK < (new - old) & INDEX_MASK
 
 
-def rings_of(machine: MachineView) -> dict[int, Ring]:
-    """The machine's open rings by id."""
-    found: dict[int, Ring] = machine.state[NAME]
+@dataclass(slots=True)
+class Rings:
+    """One machine's rings, and what a kick needs of that machine. refused: numbers that no batch may make."""
+
+    machine: MachineView
+    vcpu: Vcpu
+    clock: Clock
+    view: memoryview
+    refused: Collection[int]
+    open: dict[int, Ring] = field(default_factory=dict)  # by id
+
+    def find(self, number: int) -> Ring:
+        """The ring of that id. Raises GuestError(EINVAL) where there is none."""
+        ring = self.open.get(number)
+        if ring is None:
+            raise GuestError(EINVAL, f"ring {number} is not open")
+        return ring
+
+
+def rings_of(machine: MachineView) -> Rings:
+    """The machine's rings, as set-up left them."""
+    found: Rings = machine.state[NAME]
     return found
 
 
-def find(machine: MachineView, number: int) -> Ring:
-    """The ring of that id. Raises GuestError(EINVAL) where there is none."""
-    ring = rings_of(machine).get(number)
-    if ring is None:
-        raise GuestError(EINVAL, f"ring {number} is not open")
-    return ring
-
-
-def ask_for_kick_at(machine: MachineView, ring: Ring, index: int) -> None:
-    """Have the guest kick when its submit_tail goes past `index`."""
-    WORD.pack_into(machine.memory.view, ring.gpa + LAYOUT.offset("kick_at"), index & INDEX_MASK)
-
-
-def take(machine: MachineView, number: int, ring: Ring) -> int:
+def take(rings: Rings, number: int, ring: Ring) -> int:
     """Make the calls that wait; raise the port where the guest asked for it. The calls made.
 
     Raises GuestError(EINVAL) where an index was impossible: the ring is closed then, and says so.
     """
-    refused: Collection[int] = machine.state[UNBATCHABLE]
     ring.busy = True
     try:
-        taken = machine.vcpu.call_ring(ring, refused)
+        taken = rings.vcpu.call_ring(ring, rings.refused)
     except GuestError:
-        WORD.pack_into(machine.memory.view, ring.gpa + LAYOUT.offset("broken"), 1)
-        drop(machine, number, ring)
-        notify(machine, ring)
+        WORD.pack_into(rings.view, ring.gpa + BROKEN, 1)
+        drop(rings, number, ring)
+        notify(rings, ring)
         raise
     finally:
         ring.busy = False
     if ring.closing:
-        drop(machine, number, ring)
-    notify_at = WORD.unpack_from(machine.memory.view, ring.gpa + LAYOUT.offset("notify_at"))[0]
-    if passes(notify_at, ring.judged_tail, ring.complete_tail):
-        notify(machine, ring)
-    ring.judged_tail = ring.complete_tail
+        drop(rings, number, ring)
+    if ring.complete_tail != ring.judged_tail:
+        (notify_at,) = WORD.unpack_from(rings.view, ring.gpa + NOTIFY_AT)
+        if passes(notify_at, ring.judged_tail, ring.complete_tail):
+            notify(rings, ring)
+        ring.judged_tail = ring.complete_tail
     return taken
 
 
-def notify(machine: MachineView, ring: Ring) -> None:
+def notify(rings: Rings, ring: Ring) -> None:
     if ring.port != abi.NO_PORT:
-        raise_port(machine, ring.port)
+        raise_port(rings.machine, ring.port)
 
 
-def drop(machine: MachineView, number: int, ring: Ring) -> None:
+def drop(rings: Rings, number: int, ring: Ring) -> None:
     """The ring is no more: nothing of it is read or written from here on."""
-    if rings_of(machine).get(number) is ring:
-        del rings_of(machine)[number]
+    if rings.open.get(number) is ring:
+        del rings.open[number]
     ring.closing = True
     if ring.polling is not None:
         ring.polling.cancel()
         ring.polling = None
 
 
-def look(machine: MachineView, number: int, ring: Ring) -> int:
+def look(rings: Rings, number: int, ring: Ring) -> int:
     """Make the calls that wait, and go on polling while there are some; else ask for the next kick. The calls made."""
-    taken = take(machine, number, ring)
-    if ring.closing:
-        return taken
-    if not taken and not ring.left:
-        submit_tail, _, _ = GUEST_LINE.unpack_from(machine.memory.view, ring.gpa)
-        ask_for_kick_at(machine, ring, submit_tail)
-        taken = take(machine, number, ring)  # what came before the guest could see that
-    if ring.closing or not (taken or ring.left):
-        return taken
-    ask_for_kick_at(machine, ring, ring.submit_head + OUT_OF_REACH)
-    poll_later(machine, number, ring)
+    taken = take(rings, number, ring)
+    if not (taken or ring.left or ring.closing):
+        (submit_tail,) = WORD.unpack_from(rings.view, ring.gpa)
+        WORD.pack_into(rings.view, ring.gpa + KICK_AT, submit_tail)
+        taken = take(rings, number, ring)  # what came before the guest could see that
+    if (taken or ring.left) and not ring.closing:
+        poll_later(rings, number, ring)
     return taken
 
 
-def poll_later(machine: MachineView, number: int, ring: Ring) -> None:
-    """Look at the ring again in POLL_NS, unless that is to happen already."""
+def poll_later(rings: Rings, number: int, ring: Ring) -> None:
+    """Look at the ring again in POLL_NS, and ask for no kick until then; unless that is so already."""
     if ring.polling is None or not ring.polling.pending:
-        ring.polling = machine.clock.at(machine.clock.now_ns + POLL_NS, lambda: poll(machine, number, ring))
+        WORD.pack_into(rings.view, ring.gpa + KICK_AT, ring.submit_head + OUT_OF_REACH & INDEX_MASK)
+        ring.polling = rings.clock.at(rings.clock.now_ns + POLL_NS, lambda: poll(rings, number, ring))
 
 
-def poll(machine: MachineView, number: int, ring: Ring) -> None:
+def poll(rings: Rings, number: int, ring: Ring) -> None:
     """The polling timer fired."""
     if ring.busy:  # a call of this ring runs the guest, and time passes there
-        poll_later(machine, number, ring)
+        poll_later(rings, number, ring)
         return
     try:
-        look(machine, number, ring)
+        look(rings, number, ring)
     except GuestError:
         pass  # the guest reads it from the ring, and its port was raised
     except BaseException:  # a handler's, and leaves run(); the guest still counts on the polling
-        poll_later(machine, number, ring)
+        poll_later(rings, number, ring)
         raise
 
 
@@ -170,11 +174,11 @@ def ring_open(machine: MachineView, ring_gpa: int, entries: U32, port: U32) -> i
     if port != abi.NO_PORT:
         check_port(machine, port)
     rings = rings_of(machine)
-    number = next((free for free in range(RINGS_MOST) if free not in rings), None)
+    number = next((free for free in range(RINGS_MOST) if free not in rings.open), None)
     if number is None:
         raise GuestError(ENOSPC, f"{RINGS_MOST} rings are open")
-    rings[number] = Ring(ring_gpa, entries, port)
-    MONITOR_LINE.pack_into(machine.memory.view, ring_gpa + LAYOUT.offset("submit_head"), 0, 0, 0, 0)
+    rings.open[number] = Ring(ring_gpa, entries, port)
+    MONITOR_LINE.pack_into(rings.view, ring_gpa + SUBMIT_HEAD, 0, 0, 0, 0)
     return number
 
 
@@ -184,32 +188,35 @@ def ring_kick(machine: MachineView, ring: U32) -> int:
 
     Calls that change control flow get -EINVAL as their result, as in a multicall.
     """
-    found = find(machine, ring)
+    rings = rings_of(machine)
+    found = rings.find(ring)
     if found.busy:
         raise GuestError(EAGAIN, f"ring {ring} is being emptied")
-    return look(machine, ring, found)
+    return look(rings, ring, found)
 
 
 @hypercall(0x1063, "ring_close", result="0")
 def ring_close(machine: MachineView, ring: U32) -> int:
     """Close a ring. Calls still queued in it are not made; a call in the ring itself closes it after its pass."""
-    found = find(machine, ring)
+    rings = rings_of(machine)
+    found = rings.find(ring)
     found.closing = True
     if not found.busy:
-        drop(machine, ring, found)
+        drop(rings, ring, found)
     return 0
 
 
 def port_closed(machine: MachineView, port: int) -> None:
     """Rings that raised a port which is closed raise none."""
-    for ring in rings_of(machine).values():
+    for ring in rings_of(machine).open.values():
         if ring.port == port:
             ring.port = abi.NO_PORT
 
 
-def set_up(machine: MachineView) -> dict[int, Ring]:
+def set_up(machine: MachineView) -> Rings:
     on_close(machine, port_closed)
-    return {}
+    refused = machine.state.setdefault(UNBATCHABLE, set())  # filled as rows are made
+    return Rings(machine, machine.vcpu, machine.clock, machine.memory.view, refused)
 
 
 PLUGIN: Final = Plugin(NAME, "1", (ring_open, ring_kick, ring_close), (NAME,), on_set_up=set_up)

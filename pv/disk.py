@@ -6,6 +6,7 @@ machine; snapshots and forks carry them along. Reads go from the page cache into
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable
@@ -76,6 +77,8 @@ class Disk:
     def flush(self) -> None:
         """Have what was written to the file reach its medium. Raises OSError."""
         if self.mode == "rw":
+            if self._descriptor < 0:  # which fdatasync would call a ValueError
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF), self.path)
             os.fdatasync(self._descriptor)
 
     def close(self) -> None:

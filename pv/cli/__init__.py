@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from pv.cli import compare, doctor, hypercalls, run
+from pv.cli import batches, compare, doctor, hypercalls, run
 from pv.cli.complaint import EXPECTED, INTERRUPTED_STATUS, USAGE_STATUS
 from pv.cli.screen import UNREAD_STATUS, Unread, mention, say
 
@@ -27,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(compare.compare)
+app.command()(batches.batches)
 app.command()(run.run)
 app.add_typer(hypercalls.hypercalls, name="hypercalls")
 app.command()(doctor.doctor)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -53,7 +53,7 @@ def compare(
     else:
         say(comparison_table(rows, columns(sys.stdout) or WIDTH))
         if json_file is not None:
-            write_json(json_file, rows)
+            write_json(json_file, as_json(rows))
     wrong = [row for row in rows if row.ended != WELL or row.agrees is False]
     for row in wrong:
         mention(f"pvkit: {row.workload} under {row.technique}: {verdict(row)}: {row.result or 'it printed nothing'}")
@@ -87,9 +87,9 @@ def check_writable(file: Path) -> None:
         raise Complaint(f"cannot write {file}: Permission denied")
 
 
-def write_json(file: Path, rows: list[ComparisonRow]) -> None:
+def write_json(file: Path, rows: list[dict[str, Any]]) -> None:
     """Write the rows as JSON. Raises Complaint where the file cannot be written."""
     try:
-        file.write_text(json.dumps(as_json(rows), indent=1) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     except OSError as refused:
         raise Complaint(f"cannot write {file}: {refused.strerror}") from refused

@@ -73,7 +73,9 @@ def call_ring(memory: GuestMemory, call: Call, ring: RingState, refused: Contain
     waiting, held = submit_tail - ring.submit_head & INDEX_MASK, ring.complete_tail - complete_head & INDEX_MASK
     if max(waiting, held) > entries:
         raise GuestError(EINVAL, f"an index of the ring at gpa {gpa:#x} is impossible")
-    taken = min(waiting, entries - held)
+    ring.left, taken = 0, min(waiting, entries - held)
+    if not taken:
+        return 0
     try:
         for _ in range(taken):
             entry = ENTRY.unpack_from(view, calls + ring.submit_head % entries * ENTRY.size)
@@ -87,5 +89,4 @@ def call_ring(memory: GuestMemory, call: Call, ring: RingState, refused: Contain
                 ring.complete_tail = ring.complete_tail + 1 & INDEX_MASK
     finally:
         MONITOR_INDICES.pack_into(view, gpa + MONITOR_LINE, ring.submit_head, ring.complete_tail)
-    ring.left = 0
     return taken

@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guest_sdk import Guest
 from hypercalls import cpu
 from hypercalls.call import UNBATCHABLE
+from pv.dispatch import ANY_KEY, Row
 from pv.engines.base import GuestFault
-from pv.exits import AGAIN, GuestError
+from pv.exits import AGAIN, NEXT, GuestError, Reason, fault
+from pv.machine import Machine
 
 TRAP = struct.Struct("<IIQ")
 HOLE = 1 << 47
@@ -102,3 +105,57 @@ def test_the_guest_s_fault_on_return_is_the_engine_s_to_inject(booted):
     booted.vcpu.interrupt_return = broken
     with pytest.raises(GuestFault):
         booted.ask("return_from_event")
+
+
+REGISTERS = 0x3000
+
+
+def ask_cpuid(machine, leaf, subleaf=0):
+    assert machine.ask("cpuid", leaf, subleaf, REGISTERS) == 0
+    return struct.unpack("<IIII", machine.memory.read(REGISTERS, 16))
+
+
+def answers_cpuid(machine, reply):
+    """The row that answers every leaf, as a technique brings it."""
+
+    def handle(exit_):
+        vcpu = machine.vcpu
+        vcpu.rax, vcpu.rbx, vcpu.rcx, vcpu.rdx = exit_.key, vcpu.rcx, 3, 4
+        return reply
+
+    return Row(Reason.CPUID, ANY_KEY, ANY_KEY, handle, "test", "CPUID")
+
+
+def test_cpuid_answers_as_the_instruction_s_row_does_and_keeps_registers(booted):
+    booted.table.add(answers_cpuid(booted, NEXT))
+    assert ask_cpuid(booted, 0x8000_0001, 7) == (0x8000_0001, 7, 3, 4)
+    vcpu = booted.vcpu
+    assert (vcpu.rax, vcpu.rbx, vcpu.rcx, vcpu.rdx) == (0xDEAD,) * 4
+
+
+def test_cpuid_that_is_refused(booted):
+    assert booted.errno("cpuid", 1, 0, REGISTERS) == EINVAL
+    booted.table.add(answers_cpuid(booted, fault(13, 0)))
+    assert booted.errno("cpuid", 1, 0, REGISTERS) == EINVAL
+    assert booted.vcpu.rax == 0xDEAD
+
+
+def test_cpuid_s_registers_go_into_memory_only(booted):
+    booted.table.add(answers_cpuid(booted, NEXT))
+    assert booted.errno("cpuid", 1, 0, (1 << 20) - 15) == EFAULT
+    assert booted.errno("cpuid", 1, 0, (1 << 64) - 1) == EFAULT
+
+
+@pytest.mark.parametrize("leaf", [0, 1, 7, 0x4000_0000, 0x4000_0001, 0x4000_0002, 0x8000_0008])
+def test_a_guest_is_told_the_same_by_call_and_by_instruction(leaf):
+    guest = Guest("cpuid", paravirt=True).bss("told", 16)
+    guest.asm("main:")
+    guest.call.cpuid(leaf, 0, "told")
+    guest.asm(f"mov eax, {leaf}\nxor ecx, ecx\ncpuid")
+    for field, register in (("EAX", "eax"), ("EBX", "ebx"), ("ECX", "ecx"), ("EDX", "edx")):
+        guest.asm(f"cmp {register}, [told + CPUID_REGISTERS_{field}]\njne differs")
+    guest.asm("xor eax, eax\nret\ndiffers: mov eax, 1\nret")
+    with Machine() as machine:
+        machine.load(guest.build())
+        outcome = machine.run(timeout=10)
+        assert (outcome.status, outcome.exits["CPUID"]) == (0, 1)

@@ -147,6 +147,23 @@ def test_wait_sleeps_with_its_result_in_place(booted):
     assert booted.vcpu.rax == 0
 
 
+def test_an_event_that_was_taken_without_its_upcall_does_not_end_the_next_wait(booted):
+    booted.ask("event_open")
+    booted.ask("event_send", 0)
+    booted.memory.write(PAGE + FIELDS.offset("pending"), b"\0")
+    assert booted.ask("event_wait") is WAIT
+    assert booted.vcpu.told == [REQUEST, ("withdraw_interrupt",)]
+
+
+def test_who_asked_is_told_of_a_closed_port(booted):
+    closed = []
+    events.on_close(booted, lambda _machine, port: closed.append(port))
+    booted.ask("event_open")
+    booted.ask("event_close", 0)
+    assert booted.errno("event_close", 0) == EINVAL
+    assert closed == [0]
+
+
 def test_deliver_asks_for_what_is_due(booted):
     booted.ask("event_open")
     assert booted.ask("event_deliver") == 0

@@ -242,3 +242,25 @@ def test_a_guest_for_ever_uses_its_budget_up(tmp_path: Path, capsys: pytest.Capt
     assert main(["run", str(file), "--timeout", "0.05"]) == 124
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("pvkit: time budget used up at rip 0x")
+
+
+def test_disks_are_the_machine_s(machine: FakeMachine, guest: str) -> None:
+    assert main(["run", guest, "--disk", "one.img", "--disk", "two.img:cow"]) == 0
+    assert machine.options["disks"] == ["one.img", "two.img:cow"]
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "says"),
+    [(None, "", "no such file or directory"), (b"", ":rw", "0 bytes are not whole sectors"), (b"x" * 513, "", "513 bytes")],
+)
+def test_a_file_that_is_no_disk_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, mode: str, says: str
+) -> None:
+    (tmp_path / "hello.elf").write_bytes(hello.build())
+    disk = tmp_path / "disk.img"
+    if content is not None:
+        disk.write_bytes(content)
+    assert main(["run", str(tmp_path / "hello.elf"), "--disk", f"{disk}{mode}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"pvkit: disk {disk}: ")
+    assert says in line
