@@ -17,6 +17,7 @@ from bench.disks import workload_disks
 from pv.exits import StopWhy
 from pv.machine import Machine
 from pv.outcome import Outcome
+from pv.plugin import foreign_plugins
 from pv.report.comparison import WELL, ComparisonRow
 
 WORKLOADS: Final = (
@@ -66,8 +67,13 @@ def find_workload(name: str, technique: str) -> Workload:
 
 
 def run_once(image: bytes, technique: str) -> Run:
-    """Run a guest in a machine of its own. The time is that of Machine.run alone, translation included."""
-    with Machine(memory=MEMORY, technique=technique, disks=workload_disks()) as machine:
+    """Run a guest in a machine of its own. The time is that of Machine.run alone, translation included.
+
+    Plugins of other packages are left out: a comparison is of pvkit's techniques, and is the same on every computer.
+    """
+    with Machine(
+        memory=MEMORY, technique=technique, disks=workload_disks(), disabled_plugins=foreign_plugins()
+    ) as machine:
         machine.load(image)
         outcome = machine.run(timeout=TIMEOUT_S)
     return Run(outcome.seconds, dict(outcome.exits), outcome.console, how_it_ended(outcome))

@@ -19,7 +19,7 @@ NUMBER_REGISTER: Final = "rax"
 
 # Detection (CPUID) and the hypercall page.
 CPUID_SIGNATURE_LEAF: Final = 0x40000000  # EAX highest leaf; EBX, ECX, EDX signature
-CPUID_FEATURES_LEAF: Final = 0x40000001  # EAX feature bits, EBX ABI version
+CPUID_FEATURES_LEAF: Final = 0x40000001  # EAX feature bits 0-31, EBX ABI version, ECX bits 32-62
 CPUID_HYPERCALL_LEAF: Final = 0x40000002  # EAX pages (1), EBX index of the MSR below
 SIGNATURE: Final = b"pvkitpvkitpv"
 HYPERCALL_PAGE_MSR: Final = 0x50564B00  # write gpa | 1 to fill the page, 0 to forget it

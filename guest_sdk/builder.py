@@ -7,8 +7,8 @@ section has pages of its own. A guest without `_start` gets the one of start.py,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol
 
 from guest_sdk import abi, cache, elf
 from guest_sdk.calls import PAGE_LABEL, Calls, NamedCall, as_call
@@ -27,22 +27,52 @@ MOST_BSS: Final = 1 << 31
 Values = Sequence[int | str]
 
 
+class NamedBit(Protocol):
+    """A feature bit of a plugin's own."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def bit(self) -> int: ...
+
+
+class GuestPlugin(Protocol):
+    """What a guest takes from a plugin: hypercalls.Plugin has it."""
+
+    @property
+    def calls(self) -> Sequence[NamedCall]: ...
+    @property
+    def own_features(self) -> Sequence[NamedBit]: ...
+    @property
+    def guest_routines(self) -> Callable[[Any], None] | None: ...
+
+
 class Guest:
     """A guest being written. Every method raises AssemblyError for what cannot be built.
 
     name: for messages. paravirt: carries the ABI note and may make hypercalls. base: gpa of the text, on a page.
     calls: hypercalls known by name beside the built-in ones: abi.Call rows, or a plugin's `calls`.
+    plugins: whose calls and FEATURE_<NAME> masks are known, and whose routines are added to the text.
     """
 
     def __init__(
-        self, name: str, *, paravirt: bool, base: int = abi.LOAD_FIRST, calls: Iterable[NamedCall] = ()
+        self,
+        name: str,
+        *,
+        paravirt: bool,
+        base: int = abi.LOAD_FIRST,
+        calls: Iterable[NamedCall] = (),
+        plugins: Iterable[GuestPlugin] = (),
     ) -> None:
         if base % PAGE or base < abi.LOAD_FIRST:
             raise AssemblyError(f"base {base:#x} is not a page at or above {abi.LOAD_FIRST:#x}")
         self.name, self.paravirt, self.base = name, paravirt, base
-        table = {call.name: call for call in (*abi.CALLS, *map(as_call, calls))}.values()
+        plugins = tuple(plugins)
+        brought = [call for plugin in plugins for call in plugin.calls]
+        table = {call.name: call for call in (*abi.CALLS, *map(as_call, (*brought, *calls)))}.values()
         self.call = Calls(self.asm, table, paravirt=paravirt)
-        self._constants = constants(table)
+        features = {feature.name: feature.bit for plugin in plugins for feature in plugin.own_features}
+        self._constants = constants(table, features)
         self._names = dict.fromkeys(self._constants, "a constant of the ABI")
         self._source: list[str] = []
         self._items: list[Item] = []
@@ -51,6 +81,9 @@ class Guest:
         self._sections = {section: Section(section, flag) for section, flag in flags.items()}
         if paravirt:
             self._add(HYPERCALL, Piece(PAGE_LABEL, PAGE, PAGE, RET * PAGE))
+        for plugin in plugins:
+            if plugin.guest_routines is not None:
+                plugin.guest_routines(self)
 
     def asm(self, text: str) -> Guest:
         """Append Intel-syntax lines to the text. Labels are known in every chunk, before and after."""

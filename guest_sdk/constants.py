@@ -6,9 +6,13 @@ FEATURE_<NAME> masks, errno values (positive), flags, selectors and limits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from guest_sdk import abi
+
+NO_FEATURES: Final[Mapping[str, int]] = MappingProxyType({})
 
 SCALARS = {
     "ABI_VERSION": abi.VERSION,
@@ -38,15 +42,17 @@ SCALARS = {
 }
 
 
-def groups(calls: Iterable[abi.Call] = abi.CALLS) -> dict[str, dict[str, int]]:
-    """The constants by heading, in the order in which the headers print them."""
+def groups(
+    calls: Iterable[abi.Call] = abi.CALLS, features: Mapping[str, int] = NO_FEATURES
+) -> dict[str, dict[str, int]]:
+    """The constants by heading, in the order in which the headers print them. features: plugins' own bits by name."""
     return {
         "Scalars": dict(SCALARS),
         "The signature, as CPUID returns it": {
             f"SIGNATURE_{register}": int.from_bytes(abi.SIGNATURE[at : at + 4], "little")
             for register, at in (("EBX", 0), ("ECX", 4), ("EDX", 8))
         },
-        "Feature masks": {f"FEATURE_{name.upper()}": 1 << bit for name, bit in abi.FEATURES.items()},
+        "Feature masks": {f"FEATURE_{name.upper()}": 1 << bit for name, bit in {**abi.FEATURES, **features}.items()},
         "Hypercall numbers": {f"CALL_{call.name.upper()}": call.number for call in calls},
         "Errno: a failed call returns the value negated": dict(abi.ERRNO),
         "Flags of map and page_update": dict(abi.MAP_FLAGS),
@@ -64,10 +70,10 @@ def groups(calls: Iterable[abi.Call] = abi.CALLS) -> dict[str, dict[str, int]]:
     }
 
 
-def constants(calls: Iterable[abi.Call] = abi.CALLS) -> dict[str, int]:
+def constants(calls: Iterable[abi.Call] = abi.CALLS, features: Mapping[str, int] = NO_FEATURES) -> dict[str, int]:
     """Every name and its value. Raises ValueError where two groups claim one name."""
     table: dict[str, int] = {}
-    for heading, group in groups(calls).items():
+    for heading, group in groups(calls, features).items():
         for name, value in group.items():
             if name in table:
                 raise ValueError(f"{name} of {heading!r} is taken: {table[name]:#x}")

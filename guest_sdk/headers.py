@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from guest_sdk import abi
-from guest_sdk.constants import groups
+from guest_sdk.constants import NO_FEATURES, groups
 
 PREFIX = "PVKIT_"
 INCLUDE = Path(__file__).parent / "include"
@@ -43,13 +43,13 @@ def _struct(struct: abi.Struct) -> list[str]:
     ]
 
 
-def c_header(calls: Iterable[abi.Call] = abi.CALLS) -> str:
+def c_header(calls: Iterable[abi.Call] = abi.CALLS, features: Mapping[str, int] = NO_FEATURES) -> str:
     """The C header: macros for every constant, packed structures, and assertions on their sizes."""
     calls = tuple(calls)
     lines = [f"/* {BANNER.format(version=abi.VERSION)}", f" * {CONVENTION} */"]
     lines += ["#ifndef PVKIT_ABI_H", "#define PVKIT_ABI_H"]
     comments = {f"CALL_{call.name.upper()}": _signature(call) for call in calls}
-    for heading, group in groups(calls).items():
+    for heading, group in groups(calls, features).items():
         lines += ["", f"/* {heading}. */"]
         for name, value in group.items():
             comment = f" /* {comments[name]} */" if name in comments else ""
@@ -69,12 +69,12 @@ def c_header(calls: Iterable[abi.Call] = abi.CALLS) -> str:
     return "\n".join([*lines, "#endif /* __ASSEMBLER__ */", "", "#endif /* PVKIT_ABI_H */", ""])
 
 
-def asm_header(calls: Iterable[abi.Call] = abi.CALLS) -> str:
+def asm_header(calls: Iterable[abi.Call] = abi.CALLS, features: Mapping[str, int] = NO_FEATURES) -> str:
     """The assembler include: `.equ` for every constant, as GNU as and its kin read it."""
     calls = tuple(calls)
     lines = [f"# {BANNER.format(version=abi.VERSION)}", f"# {CONVENTION}"]
     comments = {f"CALL_{call.name.upper()}": _signature(call) for call in calls}
-    for heading, group in groups(calls).items():
+    for heading, group in groups(calls, features).items():
         lines += ["", f"# {heading}."]
         for name, value in group.items():
             comment = f" # {comments[name]}" if name in comments else ""

@@ -105,7 +105,10 @@ def detection() -> str:
     rows = [
         ("0x1", "ECX bit 31: a hypervisor is present"),
         (f"{abi.CPUID_SIGNATURE_LEAF:#x}", f"EAX highest leaf; EBX, ECX, EDX `{abi.SIGNATURE.decode()}`"),
-        (f"{abi.CPUID_FEATURES_LEAF:#x}", "EAX feature bits, EBX ABI version"),
+        (
+            f"{abi.CPUID_FEATURES_LEAF:#x}",
+            "EAX feature bits 0-31, EBX ABI version, ECX feature bits 32-62, which are plugins' own",
+        ),
         (f"{abi.CPUID_HYPERCALL_LEAF:#x}", "EAX pages of hypercall code (1), EBX index of the MSR that takes its gpa"),
     ]
     features = [(str(bit), f"`{name}`") for name, bit in abi.FEATURES.items()]

@@ -24,9 +24,11 @@ from hypercalls.arguments import (
 )
 from hypercalls.call import Hypercall, hypercall
 from hypercalls.document import Document, DocumentIn, DocumentOut, ReplyDocument
+from hypercalls.feature import Feature
 from hypercalls.machine_view import MachineView
 from hypercalls.plugin import Plugin
 from hypercalls.registry import Registry
+from pv.options import Option
 
 __all__ = [
     "U8",
@@ -38,12 +40,14 @@ __all__ = [
     "Document",
     "DocumentIn",
     "DocumentOut",
+    "Feature",
     "GuestBuffer",
     "GuestBytes",
     "GuestString",
     "Hypercall",
     "Integer",
     "MachineView",
+    "Option",
     "Plugin",
     "RecordsIn",
     "Registry",

@@ -27,9 +27,10 @@ FEATURE_CALLS: Final = {
 
 
 def feature_bits(machine: MachineView) -> int:
-    """The bits of abi.FEATURES for what this machine offers: abi_features() and a CPUID leaf give the same."""
+    """The bits of abi.FEATURES for what this machine offers, and its plugins' own: a CPUID leaf gives the same."""
     offered = [name for name, call in FEATURE_CALLS.items() if call in machine.call_numbers]
-    return sum(1 << abi.FEATURES[name] for name in ["inline_vmcall", *offered])
+    bits = [abi.FEATURES[name] for name in ["inline_vmcall", *offered]]
+    return sum(1 << bit for bit in (*bits, *machine.features.values()))
 
 
 @hypercall(0x1000, "abi_version", result="the ABI version")
@@ -40,7 +41,7 @@ def abi_version(machine: MachineView) -> int:  # noqa: ARG001 (a handler's signa
 
 @hypercall(0x1001, "abi_features", result="the feature bits")
 def abi_features(machine: MachineView) -> int:
-    """What this machine offers, as the bits that CPUID leaf 0x40000001 has in EAX."""
+    """What this machine offers, as the bits that CPUID leaf 0x40000001 has: EAX bits 0-31, ECX 32-62."""
     return feature_bits(machine)
 
 

@@ -19,7 +19,11 @@ class ConsoleView(Protocol):
 
 
 class MachineView(Protocol):
-    """A machine as handlers see it. state: what each plugin keeps for this machine, by plugin name."""
+    """A machine as handlers see it.
+
+    state: what each plugin keeps for this machine, by plugin name. options: a value for each option, the plugins' as
+    `PLUGIN.OPTION`. features: the plugins' own feature bits by name.
+    """
 
     @property
     def memory(self) -> GuestMemory: ...
@@ -37,3 +41,7 @@ class MachineView(Protocol):
     def table(self) -> DispatchTable: ...
     @property
     def call_numbers(self) -> Mapping[str, int]: ...
+    @property
+    def options(self) -> Mapping[str, Any]: ...
+    @property
+    def features(self) -> Mapping[str, int]: ...

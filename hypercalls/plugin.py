@@ -8,11 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from guest_sdk import abi
 from hypercalls.call import Hypercall
+from hypercalls.feature import Feature
 from hypercalls.machine_view import MachineView
 from pv.dispatch import Row
+from pv.options import Option
 
 PLUGIN_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
@@ -28,26 +32,67 @@ def no_rows(machine: MachineView) -> Iterable[Row]:  # noqa: ARG001 (a hook's si
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """Hypercalls under one name.
+    """Hypercalls under one name, and what guests and machines have of them.
 
-    features: names of abi.FEATURES that it brings. on_set_up(machine) -> what machine.state[name] keeps, and
+    features: names of abi.FEATURES, or Feature(name, bit) of its own. options: what may be set for it on a machine,
+    which machine.options["<plugin>.<option>"] holds. on_set_up(machine) -> what machine.state[name] keeps, and
     on_tear_down(machine). further_rows(machine): rows of other reasons, CPUID leaves and MSRs for instance.
+
+    For guests: c_include is a directory for a C guest's include path, c_sources are compiled and linked into it;
+    guest_routines(guest) adds routines to a guest_sdk.Guest. Raises ValueError, TypeError for what cannot be used.
     """
 
     name: str
     version: str
     calls: tuple[Hypercall, ...] = ()
-    features: tuple[str, ...] = ()
+    features: tuple[str | Feature, ...] = ()
     on_set_up: Callable[[MachineView], Any] = nothing
     on_tear_down: Callable[[MachineView], None] = nothing
     further_rows: Callable[[MachineView], Iterable[Row]] = no_rows
+    options: tuple[Option, ...] = ()
+    c_include: Path | None = None
+    c_sources: tuple[Path, ...] = ()
+    guest_routines: Callable[[Any], None] | None = None
 
     def __post_init__(self) -> None:
-        if not PLUGIN_NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not PLUGIN_NAME.fullmatch(self.name):
             raise ValueError(f"plugin name {self.name!r} is not of a-z, 0-9, - and _, at most 63, a letter first")
         for call in self.calls:
             if not isinstance(call, Hypercall):
                 raise TypeError(f"plugin {self.name!r}: {call!r} is not a hypercall; decorate it with @hypercall")
+        for feature in self.features:
+            if not isinstance(feature, Feature) and feature not in abi.FEATURES:
+                raise ValueError(
+                    f"plugin {self.name!r}: {feature!r} is no feature of pvkit; give it a bit of its own, "
+                    f"Feature({feature!r}, bit)"
+                )
+        for option in self.options:
+            if not isinstance(option, Option):
+                raise TypeError(f"plugin {self.name!r}: {option!r} is not an option; write Option(name, type)")
+        for what, names in (
+            ("call", [call.name for call in self.calls]),
+            ("feature", [feature.name for feature in self.own_features]),
+            ("feature", [f"bit {feature.bit}" for feature in self.own_features]),
+            ("option", [option.name for option in self.options]),
+        ):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"plugin {self.name!r} has two {what}s called {twice[0]!r}")
+        self._check_files()
+
+    def _check_files(self) -> None:
+        """Raises ValueError for a header directory or source that is not there: packages forget to ship them."""
+        files = [] if self.c_include is None else [("c_include", self.c_include, Path.is_dir, "directory")]
+        files += [("c_sources", source, Path.is_file, "file") for source in self.c_sources]
+        for what, path, is_there, kind in files:
+            if not isinstance(path, Path):
+                raise TypeError(f"plugin {self.name!r}: {what} {path!r} is not a pathlib.Path")
+            if not is_there(path):
+                raise ValueError(f"plugin {self.name!r}: {what} {path} is no {kind}; does the package ship it?")
+
+    @property
+    def own_features(self) -> tuple[Feature, ...]:
+        """The feature bits that are the plugin's own."""
+        return tuple(feature for feature in self.features if isinstance(feature, Feature))
 
     def set_up(self, machine: MachineView) -> Any:
         """Make what the plugin keeps for `machine`, in its state under the plugin's name. Comes before rows()."""

@@ -1,7 +1,7 @@
-"""Which hypercalls there are: a table of all calls of some plugins, by number and by name.
+"""Which hypercalls there are: a table of all calls of some plugins, by number and by name; their features and options.
 
-For people and for generated headers: a machine needs none of it. Two parties that claim one number or one
-name are refused here, as they are when a machine is put together.
+For people and for generated headers: a machine needs none of it. Two parties that claim one number, one name or one
+feature bit are refused here, as they are when a machine is put together.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from guest_sdk import abi
+from hypercalls.arguments import BufferOut
 from hypercalls.call import Hypercall
+from hypercalls.document import DocumentOut
 from hypercalls.plugin import Plugin
 from pv.dispatch import Collision
+from pv.options import Option
 
+OUT = (BufferOut, DocumentOut)
 MEND = "uninstall one, or give it another"
 
 
@@ -57,19 +62,73 @@ class Registry:
     """The calls of `sources`, in the order of their numbers."""
 
     def __init__(self, sources: Iterable[Plugin | Hypercall] = ()) -> None:
-        """Raises Collision, naming both parties, where two claim one number or one name."""
+        """Raises Collision, naming both parties, where two claim one number, one name or one feature bit."""
         self.by_number: dict[int, Listed] = {}
         self.by_name: dict[str, Listed] = {}
+        self.features: dict[str, int] = {}  # the plugins' own bits by name, as abi.FEATURES has the built-in ones
+        self.options: dict[str, Option] = {}  # by the name they are set by, PLUGIN.OPTION
+        self.plugins: dict[str, Plugin] = {}
+        self._feature_owners: dict[str | int, str] = {}
         for source in sources:
             self.add(source)
 
     def add(self, source: Plugin | Hypercall) -> None:
-        """Register every call of `source`."""
+        """Register every call, feature and option of `source`."""
         if isinstance(source, Hypercall):
             self._add(Listed(source, source.owner))
             return
+        if source.name in self.plugins:
+            raise Collision(f"two plugins are named {source.name!r}; {MEND} name")
+        self.plugins[source.name] = source
         for call in getattr(source, "calls", ()):  # a plugin of a class of its own may bring rows alone
+            if not isinstance(call, Hypercall):
+                raise TypeError(f"plugin {source.name!r}: {call!r} is not a hypercall; decorate it with @hypercall")
             self._add(Listed(call, source.name))
+        for feature in getattr(source, "own_features", ()):
+            for what, key in (("bit", feature.bit), ("name", feature.name)):
+                if other := self._feature_owners.get(key):
+                    raise Collision(f"feature {what} {key!r} is claimed by {other} and by {source.name}; {MEND}")
+            self.features[feature.name] = feature.bit
+            self._feature_owners |= {feature.name: source.name, feature.bit: source.name}
+        self.options |= {f"{source.name}.{option.name}": option for option in getattr(source, "options", ())}
+
+    def feature_owner(self, name: str) -> str:
+        """Whose feature that is."""
+        return self._feature_owners[name]
+
+    def plugin_text(self, name: str) -> str:
+        """All that is known of a plugin, in a few lines: its calls, feature bits, options, and its files for guests."""
+        plugin = self.plugins[name]
+        lines = [f"{name} {getattr(plugin, 'version', '')}".rstrip()]
+        calls = [f"{listed.call.number:#06x}  {listed.prototype()}" for listed in self if listed.owner == name]
+        bits = [f"{bit}  {feature}" for feature, bit in self.features.items() if self._feature_owners[feature] == name]
+        options = [
+            f"{called}: {option.describe()}; {option.show(option.default)} where not set"
+            + f"; {option.help}" * bool(option.help)
+            for called, option in self.options.items()
+            if called.startswith(f"{name}.")
+        ]
+        files = [str(path) for path in (getattr(plugin, "c_include", None), *getattr(plugin, "c_sources", ())) if path]
+        for heading, group in (("calls", calls), ("feature bits", bits), ("options", options), ("for C guests", files)):
+            if group:
+                lines += ["", f"{heading}:", *(f"  {line}" for line in group)]
+        return "\n".join(lines)
+
+    def writes(self) -> dict[str, tuple[str, ...]]:
+        """By call, the arguments whose memory its handler writes: a C prototype has no `const` there."""
+        return {
+            listed.call.name: names
+            for listed in self
+            if (names := tuple(p.registers[0][0] for p in listed.call.signature.parameters if isinstance(p.type, OUT)))
+        }
+
+    def abi_calls(self) -> tuple[abi.Call, ...]:
+        """Every call as a row of the ABI's table, for generated headers."""
+        jumping = {call.number for call in abi.CALLS if call.jumps}
+        return tuple(
+            abi.Call(call.number, call.name, call.arguments, call.result, call.user_allowed, call.number in jumping)
+            for call in (listed.call for listed in self)
+        )
 
     def _add(self, listed: Listed) -> None:
         call = listed.call

@@ -5,12 +5,14 @@ Whoever brings rows is a party, named in every message: two that claim one numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from pv.dispatch import Collision, DispatchTable, Row, overlaps
 from pv.exits import Reason
-from pv.plugin import LoadedPlugin, load_plugins
+from pv.options import Option
+from pv.plugin import LoadedPlugin, PluginError, describe, load_plugins
 from pv.techniques import Technique
 
 Party = tuple[str, Iterable[Row]]
@@ -84,6 +86,15 @@ def build_table(
     return table, numbers
 
 
+def check_rows(rows: Iterable[Any]) -> list[Row]:
+    """`rows` as a list. Raises TypeError for what is no row."""
+    checked = list(rows)
+    for row in checked:
+        if not isinstance(row, Row):
+            raise TypeError(f"{row!r} is no pv.dispatch.Row")
+    return checked
+
+
 def _name_calls(rows: Iterable[Row], sources: list[str]) -> dict[str, int]:
     numbers: dict[str, int] = {}
     parties: dict[str, str] = {}
@@ -99,16 +110,36 @@ def _name_calls(rows: Iterable[Row], sources: list[str]) -> dict[str, int]:
     return numbers
 
 
-def check_options(options: Mapping[str, Any], known: Iterable[str], plugins: Iterable[str]) -> None:
-    """Raises ValueError for an option that is neither one of `known` nor `PLUGIN.NAME` of a plugin that is there."""
-    known, plugins = sorted(known), sorted(plugins)
-    for name in options:
-        prefix, dot, _ = name.partition(".")
-        if name not in known and not (dot and prefix in plugins):
-            raise ValueError(
-                f"option {name!r} is not known: {', '.join(known)}, or PLUGIN.NAME with PLUGIN of "
-                f"{', '.join(plugins) or 'none'}"
-            )
-        value = options[name]
-        if name in known and (isinstance(value, bool) or not isinstance(value, int) or value <= 0):
-            raise ValueError(f"option {name}={value!r} is not a whole number above 0")
+def known_options(own: Iterable[Option], members: Iterable[LoadedPlugin]) -> dict[str, Option]:
+    """Every option of a machine by the name it is set by: its own, and `PLUGIN.OPTION` of each plugin's."""
+    known = {option.name: option for option in own}
+    for member in members:
+        known |= {f"{member.plugin.name}.{option.name}": option for option in getattr(member.plugin, "options", ())}
+    return known
+
+
+def claim_features(members: Iterable[LoadedPlugin]) -> dict[str, int]:
+    """The plugins' own feature bits by name. Raises Collision where two claim one bit or one name, naming both."""
+    bits: dict[str, int] = {}
+    sources: dict[str | int, str] = {}
+    for member in members:
+        for feature in getattr(member.plugin, "own_features", ()):
+            for what, key in (("bit", feature.bit), ("name", feature.name)):
+                if key in sources:
+                    raise Collision(
+                        f"feature {what} {key!r} is claimed by {sources[key]} and by {member.source}; {MEND}"
+                    )
+            bits[feature.name] = feature.bit
+            sources[feature.name] = sources[feature.bit] = member.source
+    return bits
+
+
+@contextmanager
+def blame(member: LoadedPlugin, what: str) -> Iterator[None]:
+    """A stranger's code runs within: whatever it raises becomes a PluginError that says whose it is."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() too: it ends no process of ours
+        raise PluginError(f"plugin {member.source} {what}: {describe(error)}") from error

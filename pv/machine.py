@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from pv.arguments import budgets, check_arguments
-from pv.assembly import Party, build_table, check_options, find_members
+from pv.assembly import Party, blame, build_table, check_rows, claim_features, find_members, known_options
 from pv.boot import start_guest
 from pv.clock import Clock
 from pv.console import Console
@@ -32,8 +32,9 @@ from pv.engines import EngineFactory, find_engine
 from pv.grants import limit_calls
 from pv.loaders import Image, load, read_guest
 from pv.memory import PAGE_SIZE, GuestMemory, parse_size
+from pv.options import Option, settle_options
 from pv.outcome import RESUMABLE, Outcome, make_outcome
-from pv.plugin import LoadedPlugin, PluginError, describe
+from pv.plugin import LoadedPlugin, PluginError
 from pv.techniques import technique as find_technique
 from pv.trace import Sink, wrap_rows
 
@@ -46,6 +47,10 @@ ENGINE_OPTIONS: Final[dict[str, Callable[[int], int]]] = {  # each with its valu
     # A guest of some hundred blocks fits 1 MiB, a kernel wants 64: a guest's code grows with its memory.
     "translation_buffer_bytes": lambda memory_bytes: min(max(memory_bytes // 16, MIB), 64 * MIB),
 }
+OWN_OPTIONS: Final = (
+    Option("monitor_pages", help="most pages of the monitor's own tables", least=16, most=1 << 24),
+    Option("translation_buffer_bytes", help="the engine's buffer of translated code", least=1, most=1 << 30),
+)
 
 
 class Machine:
@@ -55,7 +60,8 @@ class Machine:
     strict: a plugin that fails to import is an error. grants: names of the calls that this guest may make, None for
     all. quotas: most calls a second (virtual) by name. console: a Console, or a callable that gets the bytes.
     disks: Disk objects, which stay the caller's to close, or `FILE` and `FILE:MODE` (ro, rw, cow; ro where left out).
-    options: engine options (ENGINE_OPTIONS) and `PLUGIN.NAME`. trace: a callable or stream that gets a line an exit.
+    options: values by name, of OWN_OPTIONS and of the plugins' as `PLUGIN.OPTION`. trace: a callable or stream that
+    gets a line an exit.
 
     Raises ValueError for an argument it cannot use, Collision and PluginError as pv.dispatch and pv.plugin say.
     """
@@ -82,13 +88,12 @@ class Machine:
         self._closed = self._running = False
         self._cleanup = ExitStack()
         self.disks: tuple[Disk, ...] = ()
-        self._set_up: list[Any] = []
+        self._set_up: list[LoadedPlugin] = []
         self._time_exits = time_exits
         self.image: Image | None = None
         self.outcome: Outcome | None = None
         self.notes: list[str] = []  # what a person should know and nothing fails for
         self.state: dict[str, Any] = {}  # what each plugin keeps for this machine, by the plugin's name
-        self.options: Final = dict(options or {})
         self.console: Final = console if isinstance(console, Console) else Console(console)
         self.technique: Final = find_technique(technique)
         make_vcpu = find_engine(engine)
@@ -96,7 +101,8 @@ class Machine:
             self.technique, hypercalls, plugins=plugins, disabled=disabled_plugins, strict=strict
         )
         self.notes += reports
-        check_options(self.options, ENGINE_OPTIONS, (member.plugin.name for member in members))
+        self.options: Final[Mapping[str, Any]] = settle_options(options or {}, known_options(OWN_OPTIONS, members))
+        self.features: Final[Mapping[str, int]] = claim_features(members)  # plugins' own bits by name
         try:
             for disk in disks:
                 self._add_disk(disk)
@@ -120,7 +126,7 @@ class Machine:
             if time_exits:
                 self.vcpu.time_exits(True)
         except BaseException:
-            self.close()
+            self._log_all(self._free())
             raise
 
     def load(self, guest: str | PathLike[str] | bytes) -> None:
@@ -184,30 +190,44 @@ class Machine:
         self.vcpu.write_code(gpa, data)
 
     def close(self) -> None:
-        """Free everything: plugins are torn down, engine and memory given back. Further calls do nothing."""
+        """Free everything: plugins are torn down, engine and memory given back. Further calls do nothing.
+
+        Raises PluginError for a plugin that could not be torn down, once all is freed.
+        """
+        errors = self._free()
+        self._log_all(errors[1:])
+        if errors:
+            raise errors[0]
+
+    def _free(self) -> list[PluginError]:
+        """What close() does, and why plugins could not be torn down."""
+        errors: list[PluginError] = []
         if self._closed:
-            return
+            return errors
         if self._running:
             raise RuntimeError("close(): the machine is running; call stop(), and close() once run() has returned")
         self._closed = True
-        for plugin in self._set_up:
-            if hasattr(plugin, "tear_down"):
-                self._cleanup.callback(plugin.tear_down, self)
+        for member in self._set_up:
+            self._cleanup.callback(self._tear_down_plugin, member, errors)
         self._set_up.clear()
         self._cleanup.close()
         self.state.clear()
+        return errors
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+        self, _type: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+        else:  # which is what its caller should see
+            self._log_all(self._free())
 
     def __del__(self) -> None:
         if hasattr(self, "_cleanup"):  # an argument of no use is refused before there is anything to close
-            self.close()
+            self._log_all(self._free())
 
     def _check_open(self, what: str) -> None:
         if self._closed:
@@ -216,6 +236,10 @@ class Machine:
     def _note(self, line: str) -> None:
         self.notes.append(line)
         log.info("%s", line)
+
+    def _log_all(self, errors: Iterable[PluginError]) -> None:
+        for error in errors:
+            log.warning("%s", error)
 
     def _add_disk(self, disk: Disk | str | PathLike[str]) -> None:
         opened = as_disk(disk)
@@ -250,11 +274,18 @@ class Machine:
     def _set_up_plugin(self, member: LoadedPlugin) -> None:
         if not hasattr(member.plugin, "set_up"):
             return
-        try:
+        with blame(member, "cannot be set up"):
             self.state[member.plugin.name] = member.plugin.set_up(weakref.proxy(self))
-        except Exception as error:  # a stranger's code: whose it is must be said, whatever it raised
-            raise PluginError(f"plugin {member.source} cannot be set up: {describe(error)}") from error
-        self._set_up.append(member.plugin)
+        self._set_up.append(member)
+
+    def _tear_down_plugin(self, member: LoadedPlugin, errors: list[PluginError]) -> None:
+        if not hasattr(member.plugin, "tear_down"):
+            return
+        try:
+            with blame(member, "cannot be torn down"):
+                member.plugin.tear_down(self)
+        except PluginError as error:
+            errors.append(error)
 
     def _parties(self, members: Iterable[LoadedPlugin]) -> Iterator[Party]:
         """Who brings rows, in the order in which they are asked."""
@@ -264,4 +295,6 @@ class Machine:
             yield "devices", mmio_rows(self.vcpu, self.pc.windows())
             yield "devices", apic_rows(self.vcpu, self.pc.apic, "local APIC")
         for member in members:
-            yield member.source, member.plugin.rows(weakref.proxy(self))
+            with blame(member, "cannot bring its hypercalls"):
+                rows = check_rows(member.plugin.rows(weakref.proxy(self)))
+            yield member.source, rows

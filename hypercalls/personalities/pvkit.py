@@ -35,9 +35,10 @@ class HypercallPage:
 
 def leaves(machine: MachineView) -> dict[int, tuple[int, int, int, int]]:
     """EAX EBX ECX EDX of each leaf, as `machine` answers now."""
+    features = feature_bits(machine)
     return {
         abi.CPUID_SIGNATURE_LEAF: (abi.CPUID_HYPERCALL_LEAF, EBX, ECX, EDX),
-        abi.CPUID_FEATURES_LEAF: (feature_bits(machine), abi.VERSION, 0, 0),
+        abi.CPUID_FEATURES_LEAF: (features & 0xFFFF_FFFF, abi.VERSION, features >> 32, 0),
         abi.CPUID_HYPERCALL_LEAF: (1, abi.HYPERCALL_PAGE_MSR, 0, 0),
     }
 

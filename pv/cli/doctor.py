@@ -99,8 +99,11 @@ def plugins() -> Iterator[Finding]:
     try:
         found = load_plugins()
         Registry(loaded.plugin for loaded in found.plugins)
-    except (PluginError, Collision) as clash:
+    except Collision as clash:
         yield Finding("plugins", False, str(clash), "uninstall one of the two", wrong="clash")
+        return
+    except (PluginError, TypeError) as broken:
+        yield Finding("plugins", False, str(broken), "mend or uninstall what it names", wrong="broken")
         return
     finally:
         log.setLevel(level)

@@ -8,10 +8,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
+from pv.cli.choices import Grants, NoPlugin, Options, Quotas, Strict, read_options, read_quotas
 from pv.cli.complaint import INTERRUPTED_STATUS, Complaint, check_engine
 from pv.cli.screen import columns, echo, mention
 from pv.exits import StopWhy
@@ -39,8 +40,11 @@ def run(
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.")] = None,
     max_exits: Annotated[int | None, typer.Option(metavar="N", help="Stop after so many exits.")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Write exit counts and times to stderr.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse to run where a plugin fails to import.")] = False,
-    no_plugin: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Leave out a plugin; repeatable.")] = None,
+    strict: Strict = False,
+    no_plugin: NoPlugin = None,
+    option: Options = None,
+    grant: Grants = None,
+    quota: Quotas = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show an abnormal stop's flight record.")] = False,
 ) -> None:
     """Run a guest and exit with its status.
@@ -51,7 +55,18 @@ def run(
     check_budget("--max-exits", max_exits)
     image = read_image(guest)
     check_engine()
-    machine = make_machine(memory, technique, trace, stats, strict, no_plugin or [], disk or [])
+    machine = make_machine(
+        memory=memory,
+        technique=technique,
+        trace=mention if trace else None,
+        time_exits=stats,
+        strict=strict,
+        disabled_plugins=no_plugin or [],
+        options=read_options(option or [], technique, no_plugin or [], strict),
+        grants=grant,
+        quotas=read_quotas(quota or []),
+        disks=disk or [],
+    )
     with machine:
         try:
             machine.load(image)
@@ -59,7 +74,7 @@ def run(
             raise Complaint(f"{guest}: {refused}") from refused
         with interrupt_stops(machine) as interrupts:
             outcome = machine.run(timeout=timeout, max_exits=max_exits)
-    report(outcome, machine.notes, stats=stats, verbose=verbose)
+        report(outcome, machine.notes, stats=stats, verbose=verbose)
     raise typer.Exit(INTERRUPTED_STATUS if interrupts else exit_status(outcome))
 
 
@@ -77,25 +92,16 @@ def read_image(guest: Path) -> bytes:
         raise Complaint(f"cannot read {guest}: {refused.strerror}") from refused
 
 
-def make_machine(
-    memory: str, technique: str, trace: bool, timed: bool, strict: bool, disabled: list[str], disks: list[str]
-) -> Machine:
-    """The machine. Raises Complaint for what a person can have got wrong: size, technique, plugin names, disks."""
+def make_machine(*, memory: str, **choices: Any) -> Machine:
+    """The machine. Raises Complaint for what a person can have got wrong: size, technique, names, values."""
     try:
-        return Machine(
-            memory=memory,
-            technique=technique,
-            console=echo,
-            trace=mention if trace else None,
-            time_exits=timed,
-            strict=strict,
-            disabled_plugins=disabled,
-            disks=disks,
-        )
+        return Machine(memory=memory, console=echo, **choices)
     except ValueError as mistake:
         raise Complaint(str(mistake)) from mistake
     except OSError as refused:
         raise Complaint(f"cannot have {memory} of guest memory: {refused.strerror}") from refused
+    except MemoryError as refused:
+        raise Complaint(f"cannot make the machine: {refused or 'no memory'}") from refused
 
 
 @contextmanager

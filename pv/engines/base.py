@@ -215,7 +215,7 @@ class Vcpu(Protocol):
         ...
 
     def withdraw_interrupt(self) -> None:
-        """No interrupt is pending any more: INTR fell before the guest took it."""
+        """No interrupt is pending any more: it fell before the guest took it, and a guest that sleeps is not woken by it."""
         ...
 
     def set_trap(self, vector: int, rip: int, flags: int) -> None:

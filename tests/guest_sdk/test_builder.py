@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
-from guest_sdk import AssemblyError, Guest
+from guest_sdk import AssemblyError, Guest, abi
 from guest_sdk.builder import MOST_BSS
 from guest_sdk.link import Image
 
@@ -112,3 +113,18 @@ def test_the_hypercall_page_is_a_paravirtual_guests_own() -> None:
     with pytest.raises(AssemblyError, match="hypercall_page"):
         Guest("test", paravirt=True).asm("hypercall_page: ret")
     Guest("test", paravirt=False).asm("hypercall_page: ret\nmain: ret").build()
+
+
+def test_a_plugin_brings_calls_masks_and_routines() -> None:
+    plugin = SimpleNamespace(
+        calls=(abi.Call(0x8001, "greet", (), "0"),),
+        own_features=(SimpleNamespace(name="greeting", bit=40),),
+        guest_routines=lambda guest: guest.asm("welcome:\nmov rax, FEATURE_GREETING\nret"),
+    )
+    plain = SimpleNamespace(calls=(), own_features=(), guest_routines=None)
+    guest = Guest("test", paravirt=True, plugins=[plugin, plain])
+    guest.asm("main:\ncall welcome")
+    guest.call.greet()
+    listing = guest.asm("ret").listing()
+    assert "48b80000000000010000" in listing  # mov rax, 1 << 40
+    assert "b801800000" in listing  # mov eax, 0x8001

@@ -30,6 +30,12 @@ def test_every_call_of_the_table_is_there() -> None:
     assert numbers["CALL_GREET"] == 0x8001
 
 
+def test_plugins_own_features_are_masks() -> None:
+    table = constants(features={"kvstore": 40})
+    assert (table["FEATURE_KVSTORE"], table["FEATURE_CONSOLE"]) == (1 << 40, 1 << 1)
+    assert "FEATURE_KVSTORE" not in constants()
+
+
 def test_two_calls_of_one_name_are_one_constant_and_a_clash_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(abi, "MAP_FLAGS", {"EINVAL": 1})
     with pytest.raises(ValueError, match=r"EINVAL of .*taken"):

@@ -26,6 +26,11 @@ def test_main_rewrites_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(headers.FILES)
 
 
+def test_headers_have_plugins_own_features() -> None:
+    assert "#define PVKIT_FEATURE_KVSTORE 0x10000000000\n" in headers.c_header(features={"kvstore": 40})
+    assert ".equ PVKIT_FEATURE_KVSTORE, 0x10000000000\n" in headers.asm_header(features={"kvstore": 40})
+
+
 @pytest.mark.skipif(GCC is None, reason="no gcc on this machine")
 @pytest.mark.parametrize("language", ["c11", "c++17"])
 def test_a_compiler_takes_the_c_header(tmp_path: Path, language: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("guests.md", "hypercalls.md", "embedding.md")
+PAGES = ("guests.md", "hypercalls.md", "plugins.md", "embedding.md")
 BIN = Path(sys.executable).parent
 
 
@@ -53,19 +53,23 @@ def test_a_page_prints_what_it_shows(page: str, tmp_path: Path) -> None:
     assert ran
 
 
-def test_the_plugin_installs_as_a_package(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("page", "call", "says"),
+    [
+        ("hypercalls.md", "dice_roll", ("0x8010", "Roll one die")),
+        ("plugins.md", "tally", ("0x8020  tally_add(", "41  tally", "tally.names: a whole number from 1 to 1000; 100")),
+    ],
+)
+def test_the_plugin_installs_as_a_package(page: str, call: str, says: tuple[str, ...], tmp_path: Path) -> None:
     source, site = tmp_path / "source", tmp_path / "site"
     source.mkdir()
-    unpack("hypercalls.md", source)
-    (source / "try_dice.py").unlink()
+    unpack(page, source)
     install = f"python -m pip install -q --no-deps --no-build-isolation --no-index --target {site} {source}"
     done = run(install, tmp_path)
     assert done.returncode == 0, done.stderr
-    shown = run("pvkit hypercalls show dice_roll", tmp_path, first=str(site))
+    shown = run(f"pvkit hypercalls show {call}", tmp_path, first=str(site))
     assert shown.returncode == 0, shown.stderr
-    assert "dice_roll" in shown.stdout
-    assert "0x8010" in shown.stdout
-    assert "Roll one die" in shown.stdout
+    assert [part for part in (call, *says) if part not in shown.stdout] == []
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))

@@ -135,6 +135,8 @@ class FakeMachine:
     console: RecordingConsole = field(default_factory=RecordingConsole)
     state: dict[str, Any] = field(default_factory=dict)
     call_numbers: dict[str, int] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    features: dict[str, int] = field(default_factory=dict)
     table: DispatchTable = field(default_factory=DispatchTable)
     disks: tuple[Disk, ...] = ()
 

@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import pytest
 
 from hypercalls.call import hypercall
+from hypercalls.feature import Feature
 from hypercalls.plugin import Plugin
 from pv.dispatch import Row
 from pv.exits import NEXT, Reason
+from pv.options import Option
 
 
 @hypercall(0x8001, "count")
@@ -46,3 +50,33 @@ def test_a_function_without_its_decorator_is_named():
 def test_names(name):
     with pytest.raises(ValueError, match="plugin name"):
         Plugin(name, "1")
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "says"),
+    [
+        ({"features": ("kvstore",)}, ValueError, r"'kvstore' is no feature of pvkit; give it a bit of its own"),
+        ({"options": ("limit",)}, TypeError, "'limit' is not an option"),
+        ({"options": (Option("a"), Option("a"))}, ValueError, "has two options called 'a'"),
+        ({"features": (Feature("a", 40), Feature("a", 41))}, ValueError, "has two features called 'a'"),
+        ({"features": (Feature("a", 40), Feature("b", 40))}, ValueError, "has two features called 'bit 40'"),
+        ({"calls": (count, count)}, ValueError, "has two calls called 'count'"),
+        ({"c_include": "include"}, TypeError, "c_include 'include' is not a pathlib.Path"),
+        ({"c_include": Path("/no/such")}, ValueError, "c_include /no/such is no directory; does the package ship it"),
+        ({"c_sources": (Path(__file__).parent,)}, ValueError, "is no file; does the package ship it"),
+    ],
+)
+def test_what_a_plugin_cannot_bring(parts, error, says):
+    with pytest.raises(error, match=f"plugin 'plain'.*{says}"):
+        Plugin("plain", "1", **parts)
+
+
+def test_own_features_are_apart_from_pvkit_s():
+    plugin = Plugin("plain", "1", features=("console", Feature("plain", 32)))
+    assert plugin.own_features == (Feature("plain", 32),)
+
+
+def test_files_that_are_there():
+    here = Path(__file__)
+    plugin = Plugin("plain", "1", c_include=here.parent, c_sources=(here,))
+    assert (plugin.c_include, plugin.c_sources) == (here.parent, (here,))

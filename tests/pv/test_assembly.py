@@ -2,12 +2,16 @@
 
 import dataclasses
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from pv.assembly import build_table, check_options, find_members
+from hypercalls import Feature
+from pv.assembly import blame, build_table, claim_features, find_members, known_options
 from pv.dispatch import Collision, Row, Shape
 from pv.exits import NEXT, Reason
+from pv.options import Option
+from pv.plugin import LoadedPlugin, PluginError
 from pv.techniques import TECHNIQUES
 
 
@@ -66,20 +70,40 @@ def test_a_technique_without_hypercalls_refuses_them() -> None:
     assert find_members(TECHNIQUES["trap"], [], plugins=True, disabled=(), strict=False) == ([], [])
 
 
+def member(name: str, **parts: Any) -> LoadedPlugin:
+    return LoadedPlugin(name, SimpleNamespace(name=name, rows=lambda _machine: [], **parts), f"{name} of pkg-{name} 1")
+
+
+def test_options_are_known_by_their_plugin_s_name() -> None:
+    own, limit = Option("monitor_pages"), Option("limit", default=3)
+    members = [member("store", options=(limit,)), member("plain")]
+    assert known_options([own], members) == {"monitor_pages": own, "store.limit": limit}
+
+
+def test_features_are_claimed_by_one_plugin_each() -> None:
+    members = [member("a", own_features=(Feature("first", 32), Feature("last", 62))), member("plain")]
+    assert claim_features(members) == {"first": 32, "last": 62}
+
+
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("feature", "says"),
     [
-        ({"pages": 1}, "option 'pages' is not known: monitor_pages, or PLUGIN.NAME with PLUGIN of clock, core"),
-        ({"cores.x": 1}, "option 'cores.x' is not known"),
-        ({"monitor_pages": 0}, "monitor_pages=0 is not a whole number above 0"),
-        ({"monitor_pages": "9"}, "monitor_pages='9' is not a whole number above 0"),
+        (Feature("other", 40), r"feature bit 40 is claimed by a of pkg-a 1 and by b of pkg-b 1; leave one out"),
+        (Feature("shared", 41), r"feature name 'shared' is claimed by a of pkg-a 1 and by b of pkg-b 1"),
     ],
 )
-def test_options_that_cannot_be(options: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        check_options(options, ["monitor_pages"], ["core", "clock"])
+def test_one_feature_twice_names_both_parties(feature: Feature, says: str) -> None:
+    with pytest.raises(Collision, match=says):
+        claim_features([member("a", own_features=(Feature("shared", 40),)), member("b", own_features=(feature,))])
 
 
-def test_options_that_can_be() -> None:
-    check_options({"monitor_pages": 9, "core.anything": "at all"}, ["monitor_pages"], ["core"])
-    check_options({}, [], [])
+@pytest.mark.parametrize("error", [KeyError("x"), SystemExit(3)])
+def test_whose_a_failure_is_gets_said(error: BaseException) -> None:
+    says = r"plugin a of pkg-a 1 cannot be set up: (KeyError: 'x'|SystemExit: 3)"
+    with pytest.raises(PluginError, match=says), blame(member("a"), "cannot be set up"):
+        raise error
+
+
+def test_an_interrupt_is_nobody_s_failure() -> None:
+    with pytest.raises(KeyboardInterrupt), blame(member("a"), "cannot be set up"):
+        raise KeyboardInterrupt

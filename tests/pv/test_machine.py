@@ -19,6 +19,7 @@ from pv.engines.scripted import Step, call, port_out, script
 from pv.exits import Exit, GuestError, Reason, StopWhy, stop
 from pv.loaders import LoadError, load
 from pv.machine import Machine
+from pv.options import Option
 from pv.plugin import PluginError
 
 GUEST = b"\x0f\x01\xc1" * 4
@@ -27,6 +28,8 @@ GREET, NEST, END, BREAK = 0x8001, 0x8002, 0x8003, 0x8004
 
 class Family:
     """A plugin with a call of each kind that a machine must bear."""
+
+    options = (Option("depth", least=1), Option("speed", str, default="slow"))
 
     def __init__(self, name: str = "family", first: int = GREET) -> None:
         self.name = name
@@ -91,8 +94,9 @@ def test_what_is_torn_down_badly_still_frees_the_rest() -> None:
     bad.tear_down = lambda _machine: 1 // 0  # type: ignore[method-assign, assignment]
     good.rows = lambda _machine: iter(())  # type: ignore[method-assign, assignment]
     machine = make(hypercalls=[bad, good])
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(PluginError, match=r"plugin family, given as hypercalls= cannot be torn down: ZeroDivision"):
         machine.close()
+    machine.close()
     assert good.log[-1].startswith("torn down")
     with pytest.raises(ValueError, match="released"):
         machine.memory.read(0, 1)
@@ -222,7 +226,10 @@ def test_a_console_is_taken_or_made() -> None:
         ({"engine": "qemu"}, ValueError, "engine 'qemu' is not known: unicorn"),
         ({"hypercalls": [1]}, TypeError, "1 is no hypercall"),
         ({"hypercalls": [Family(), Family("b")]}, Collision, "claimed by family.*and by b"),
-        ({"options": {"speed": 9}}, ValueError, "option 'speed' is not known"),
+        ({"options": {"speed": 9}}, ValueError, "option 'speed' is not known; did you mean 'family.speed'"),
+        ({"options": {"family.depth": "3"}}, ValueError, "family.depth='3' is not a whole number from 1 on"),
+        ({"options": {"monitor_pages": 0}}, ValueError, "monitor_pages=0 is not a whole number from 16 to"),
+        ({"options": ["family.depth"]}, TypeError, "is not a mapping"),
         ({"grants": ["all"]}, ValueError, "no hypercall is named 'all'"),
         ({"quotas": {"greet": -1}}, ValueError, "greet allows -1"),
         ({"trace": 7}, TypeError, "trace: int"),
@@ -237,7 +244,7 @@ def test_arguments_that_cannot_be(options: dict[str, Any], error: type[Exception
 
 def test_engine_options_reach_the_engine() -> None:
     with make(options={"monitor_pages": 99, "family.depth": 3}) as machine:
-        assert machine.options["family.depth"] == 3
+        assert (machine.options["family.depth"], machine.options["family.speed"]) == (3, "slow")
         assert machine.vcpu.options["monitor_pages"] == 99
         assert machine.vcpu.options["translation_buffer_bytes"] == 1 << 20
         assert machine.vcpu.options["mode"] == "paravirt"

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 import pv.plugin
-from pv.plugin import GROUP, PluginError, load_plugins, rescan
+from pv.plugin import GROUP, PluginError, foreign_plugins, load_plugins, rescan
 
 MODULE = "plugins_under_test"
 
 
 class Family:
-    name = "family"
+    def __init__(self, name: str = "family") -> None:
+        self.name = name
 
     def rows(self, _machine: object) -> list[object]:
         return []
@@ -25,7 +26,7 @@ class Family:
 
 
 class Installed:
-    """Entry points as if distributions had been installed."""
+    """Entry points as if distributions had been installed; MODULE:PLUGIN is a family of the entry point's name."""
 
     def __init__(self, at: Path) -> None:
         self.at = at
@@ -33,6 +34,9 @@ class Installed:
         self.scans = 0
 
     def add(self, name: str, value: str, distribution: str) -> None:
+        if value == f"{MODULE}:PLUGIN":
+            value = f"{MODULE}:{name}"
+            vars(sys.modules[MODULE])[name] = Family(name)
         info = self.at / f"{distribution}-1.5.dist-info"
         info.mkdir(exist_ok=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.5\n")
@@ -49,7 +53,7 @@ class Installed:
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installed]:
     module = types.ModuleType(MODULE)
-    vars(module).update(PLUGIN=Family(), NUMBER=7)
+    vars(module).update(NUMBER=7)
     monkeypatch.setitem(sys.modules, MODULE, module)
     found = Installed(tmp_path)
     monkeypatch.setattr(pv.plugin, "entry_points", found.entry_points)
@@ -64,7 +68,7 @@ def test_plugins_are_found_once_and_in_order(installed: Installed) -> None:
     loaded = load_plugins()
     assert [plugin.name for plugin in loaded.plugins] == ["alpha", "zeta"]
     assert loaded.reports == ()
-    assert loaded.plugins[0].source == f"alpha ({MODULE}:PLUGIN, from pkg-b 1.5)"
+    assert loaded.plugins[0].source == f"alpha ({MODULE}:alpha, from pkg-b 1.5)"
     assert load_plugins() is loaded
     assert installed.scans == 1
 
@@ -114,7 +118,13 @@ def test_disabling_what_is_not_there_is_refused(installed: Installed) -> None:
 
 @pytest.mark.parametrize(
     ("part", "value", "says"),
-    [("name", 5, "its name is 5, not a string"), ("rows", 7, "its rows is 7, not a function")],
+    [
+        ("name", 5, "its name is 5, not a string"),
+        ("rows", 7, "its rows is 7, not a function"),
+        ("name", "even", "it calls itself 'even' and its entry point 'odd'; give both one name"),
+        ("options", ["depth"], "its option 'depth' is not a pv.options.Option"),
+        ("options", 5, "TypeError: 'int' object is not iterable"),
+    ],
 )
 def test_a_plugin_of_the_wrong_shape_is_reported(installed: Installed, part: str, value: object, says: str) -> None:
     shaped = types.SimpleNamespace(name="odd", rows=list, set_up=print, tear_down=print)
@@ -132,3 +142,13 @@ def test_a_plugin_that_exits_on_import_does_not_end_the_process(installed: Insta
         (report,) = load_plugins().reports
     assert "rude" in report
     assert "SystemExit: 3" in report
+
+
+def test_foreign_plugins_are_those_of_other_distributions(installed: Installed) -> None:
+    installed.add("ours", f"{MODULE}:PLUGIN", "pvkit")
+    installed.add("theirs", f"{MODULE}:PLUGIN", "pkg-a")
+    assert foreign_plugins() == ("theirs",)
+
+
+def test_none_is_foreign_here() -> None:
+    assert "core" not in foreign_plugins()

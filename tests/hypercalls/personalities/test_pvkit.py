@@ -35,6 +35,13 @@ def test_features_are_those_that_the_call_gives(booted):
     assert cpuid(booted, 0x4000_0001) == (booted.ask("abi_features"), abi.VERSION, 0, 0)
 
 
+def test_plugins_own_features_are_in_ecx(booted):
+    booted.features = {"first": 32, "last": 62}
+    eax, ebx, ecx, edx = cpuid(booted, 0x4000_0001)
+    assert (ebx, ecx, edx) == (abi.VERSION, 1 << 30 | 1, 0)
+    assert booted.ask("abi_features") == eax | 1 << 32 | 1 << 62
+
+
 def test_the_hypercall_leaf_names_the_msr(booted):
     assert cpuid(booted, 0x4000_0002) == (1, MSR, 0, 0)
 

@@ -148,6 +148,16 @@ def test_options_reach_the_machine(machine: FakeMachine, guest: str) -> None:
     assert (asked["technique"], asked["memory"], asked["strict"]) == ("trap", "32MiB", True)
     assert asked["disabled_plugins"] == ["a", "b"]
     assert asked["trace"] is None
+    assert (asked["options"], asked["grants"], asked["quotas"]) == ({}, None, {})
+
+
+def test_settings_reach_the_machine(machine: FakeMachine, guest: str) -> None:
+    options = "-o monitor_pages=0x400 --option translation_buffer_bytes=1_048_576"
+    grants = "--grant exit --grant console_write --quota console_write=5 --quota exit=0"
+    assert main(["run", guest, *options.split(), *grants.split()]) == 0
+    asked = machine.options
+    assert asked["options"] == {"monitor_pages": 1024, "translation_buffer_bytes": 1 << 20}
+    assert (asked["grants"], asked["quotas"]) == (["exit", "console_write"], {"console_write": 5, "exit": 0})
 
 
 MISTAKES: list[tuple[list[str], Callable[[str], bool]]] = [
@@ -162,6 +172,17 @@ MISTAKES: list[tuple[list[str], Callable[[str], bool]]] = [
     (["--timeout", "soon"], lambda line: "--timeout" in line),
     (["--nonsense"], lambda line: "--nonsense" in line),
     (["--no-plugin", "nobody"], lambda line: "nobody" in line),
+    (["--no-plugin", "nobody", "-o", "monitor_pages=5"], lambda line: "nobody" in line),
+    (["--option", "monitor_pages"], lambda line: line.endswith("has no value; write monitor_pages=VALUE")),
+    (["--option", "monitor_page=5"], lambda line: "did you mean 'monitor_pages'" in line),
+    (["--option", "monitor_pages=few"], lambda line: "monitor_pages='few' is not a whole number from 16" in line),
+    (["--option", "monitor_pages=0"], lambda line: "monitor_pages=0 is not a whole number from 16" in line),
+    (["--technique", "magic", "-o", "monitor_pages=5"], lambda line: "magic" in line),
+    (["--quota", "console_write"], lambda line: "--quota 'console_write' is not CALL=N" in line),
+    (["--quota", "console_write=-1"], lambda line: "is not CALL=N" in line),
+    (["--quota", "exit=1", "--quota", "exit=2"], lambda line: "--quota: exit is given twice" in line),
+    (["--quota", "nothing=1"], lambda line: "no hypercall is named 'nothing'" in line),
+    (["--grant", "nothing"], lambda line: "no hypercall is named 'nothing'" in line),
 ]
 
 

@@ -1,0 +1,16 @@
+#include <kvstore.h>
+
+int main(void)
+{
+    uint64_t number = 0;
+    if (!kvstore_is_there())
+        return 1;
+    for (uint64_t count = 0; count < 300; count++)
+        if (kvstore_put_number("count", count) < 0)
+            return 2;
+    if (kvstore_get_number("count", &number) < 0 || number != 299)
+        return 3;
+    if (kvstore_delete("count") != 0 || kvstore_count() != 0)
+        return 4;
+    return kvstore_get_number("count", &number) == -2 ? 42 : 5; /* -ENOENT */
+}
