@@ -57,7 +57,7 @@ def as_json(prices: Iterable[Priced]) -> list[dict[str, Any]]:
 def check_plot() -> None:
     """Raises NoPlot where a picture could not be drawn, before minutes are spent on what goes into it."""
     try:
-        import matplotlib  # noqa: F401, PLC0415 (an extra: only who plots needs it)
+        import matplotlib  # noqa: F401 (an extra: only who plots needs it)
     except ImportError as error:
         raise NoPlot(INSTALL) from error
 
@@ -65,9 +65,10 @@ def check_plot() -> None:
 def draw(prices: Sequence[Priced], file: Path) -> None:
     """Write the picture to `file`, whose suffix says in which format. Raises NoPlot, OSError, ValueError."""
     check_plot()
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
+    figure = Figure(figsize=(11, 6), layout="constrained")
     time, exits = figure.subplots(1, 2)
     for operation in OPERATIONS:
         rows = [priced for priced in prices if priced.batch.operation == operation]
@@ -80,10 +81,13 @@ def draw(prices: Sequence[Priced], file: Path) -> None:
         axes.set(title=title, xlabel="operations in a batch", ylabel=unit, xscale="log", yscale="log")
         axes.set_xticks(SIZES, [str(size) for size in SIZES])
         axes.minorticks_off()
+        axes.yaxis.set_major_formatter(lambda value, _position: f"{value:g}")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    time.yaxis.set_major_formatter(lambda value, _position: f"{value:g}")
-    exits.yaxis.set_major_formatter(lambda value, _position: f"{value:g}")
+    time.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    figure.legend(
+        *time.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small", frameon=False
+    )
     figure.savefig(file, dpi=120)
 
 
@@ -102,7 +106,6 @@ def draw_time(axes: Any, operation: str, rows: Sequence[Priced]) -> None:
                 extra = own if form == "busy ring" else 0
                 label = f"{operation}, {form}" + (" beyond its own exit" if extra else "")
                 axes.axhline((priced.ns - extra) / 1000, linestyle=style, color=colour, alpha=0.7, label=label)
-    axes.legend(fontsize="small", loc="upper right")
 
 
 def draw_exits(axes: Any, prices: Sequence[Priced]) -> None:
@@ -122,7 +125,7 @@ def draw_exits(axes: Any, prices: Sequence[Priced]) -> None:
 
 
 def busy_exits(prices: Sequence[Priced]) -> float | None:
-    """Exits that an operation in a busy ring takes beyond those of its guest without it; None where not both were priced."""
+    """Exits of an operation in a busy ring beyond those of its guest without it; None where one was not priced."""
     found = {(priced.batch.operation, priced.batch.form): priced.exits_per_operation for priced in prices}
     extras = [
         found[operation, "busy ring"] - found[operation, "own exits"]

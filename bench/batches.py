@@ -121,7 +121,13 @@ class Batch:
 BATCHES: Final = tuple(
     Batch(operation, form, size)
     for operation in OPERATIONS
-    for form, sizes in (("alone", (1,)), ("multicall", SIZES), ("ring", SIZES), ("own exits", (1,)), ("busy ring", (1,)))
+    for form, sizes in (
+        ("alone", (1,)),
+        ("multicall", SIZES),
+        ("ring", SIZES),
+        ("own exits", (1,)),
+        ("busy ring", (1,)),
+    )
     for size in sizes
 )
 
@@ -141,7 +147,9 @@ class Priced:
     @property
     def gigabytes_per_second(self) -> float | None:
         """Bytes moved a ns; None where none are."""
-        return BLOCK_BYTES / self.ns if self.batch.operation == "block read" and self.batch.form != "own exits" else None
+        return (
+            BLOCK_BYTES / self.ns if self.batch.operation == "block read" and self.batch.form != "own exits" else None
+        )
 
 
 @contextmanager

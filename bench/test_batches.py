@@ -22,7 +22,10 @@ def disk() -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     "batch",
-    [pytest.param(row, id=row.name, marks=per_operation(f"batches: {row.operation}", row.operations)) for row in BATCHES],
+    [
+        pytest.param(row, id=row.name, marks=per_operation(f"batches: {row.operation}", row.operations))
+        for row in BATCHES
+    ],
 )
 def test_batch(benchmark: Any, batch: Batch, disk: Path) -> None:
     image = batch.build()
@@ -38,7 +41,11 @@ def test_batch(benchmark: Any, batch: Batch, disk: Path) -> None:
             machines.pop(0).close()
 
     benchmark.pedantic(
-        lambda machine: machine.run(timeout=100), setup=prepare, rounds=ROUNDS, iterations=1, warmup_rounds=WARMUP_ROUNDS
+        lambda machine: machine.run(timeout=100),
+        setup=prepare,
+        rounds=ROUNDS,
+        iterations=1,
+        warmup_rounds=WARMUP_ROUNDS,
     )
     with machines[-1] as machine:
         outcome = machine.outcome
@@ -47,5 +54,8 @@ def test_batch(benchmark: Any, batch: Batch, disk: Path) -> None:
     exits = exits_of_a_turn(batch, disk)
     assert exits == 1
     benchmark.extra_info.update(
-        technique="paravirt", operations=batch.operations, exits=outcome.exits.total, exits_per_operation=exits / batch.size
+        technique="paravirt",
+        operations=batch.operations,
+        exits=outcome.exits.total,
+        exits_per_operation=exits / batch.size,
     )

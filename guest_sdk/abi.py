@@ -169,8 +169,8 @@ STRUCTS: Final = (
     Struct("cpuid_registers", (("eax", 4), ("ebx", 4), ("ecx", 4), ("edx", 4))),
     # Indices start at 0, run freely and wrap at 2**32; index i stands for slot i % entries. The guest writes the first
     # line, the monitor the second; `entries` of ring_submission follow the head, and as many of ring_completion.
-    # A step of an index from old to new goes past `at` where (new - at - 1) % 2**32 < (new - old) % 2**32, that is where
-    # at is one of old .. new - 1. kick_at: the guest kicks after a step of submit_tail past it. notify_at: the monitor
+    # A step of an index from old to new goes past `at` where (new - at - 1) % 2**32 < (new - old) % 2**32: where at
+    # is one of old .. new - 1. kick_at: the guest kicks after a step of submit_tail past it. notify_at: the monitor
     # raises the port after a step of complete_tail past it. broken: an index was impossible, and the ring is closed.
     Struct(
         "ring",

@@ -111,7 +111,7 @@ def notify_after(label: str) -> str:
 
 
 def add(guest: Guest, *, entries: int, label: str = LABEL) -> None:
-    """Append a ring and its routines to `guest`, their names beginning with `label`. Raises ValueError, AssemblyError."""
+    """Append a ring and its routines to `guest`; `label` begins their names. Raises ValueError, AssemblyError."""
     guest.bss(label, size_bytes(entries), align=PAGE)
     guest.bss(f"{label}_looked_at", 8)
     guest.bss(f"{label}_id", 8)

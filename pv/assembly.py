@@ -5,9 +5,8 @@ Whoever brings rows is a party, named in every message: two that claim one numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Final, TypeVar
 
 from pv.dispatch import Collision, DispatchTable, Row, overlaps
 from pv.exits import Reason
@@ -18,6 +17,7 @@ from pv.techniques import Technique
 Party = tuple[str, Iterable[Row]]
 """Who brings rows, in words, and the rows."""
 
+T = TypeVar("T")
 MEND: Final = "leave one out, an installed plugin with --no-plugin or disabled_plugins="
 
 
@@ -86,9 +86,9 @@ def build_table(
     return table, numbers
 
 
-def check_rows(rows: Iterable[Any]) -> list[Row]:
-    """`rows` as a list. Raises TypeError for what is no row."""
-    checked = list(rows)
+def rows_of(member: LoadedPlugin, machine: Any) -> list[Row]:
+    """The rows that a member brings. Raises TypeError for what is no row."""
+    checked = list(member.plugin.rows(machine))
     for row in checked:
         if not isinstance(row, Row):
             raise TypeError(f"{row!r} is no pv.dispatch.Row")
@@ -134,11 +134,10 @@ def claim_features(members: Iterable[LoadedPlugin]) -> dict[str, int]:
     return bits
 
 
-@contextmanager
-def blame(member: LoadedPlugin, what: str) -> Iterator[None]:
-    """A stranger's code runs within: whatever it raises becomes a PluginError that says whose it is."""
+def ask(member: LoadedPlugin, what: str, do: Callable[..., T], *arguments: Any) -> T:
+    """do(*arguments), which is a stranger's code: what it raises becomes a PluginError that says whose it is."""
     try:
-        yield
+        return do(*arguments)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # sys.exit() too: it ends no process of ours

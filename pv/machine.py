@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from pv.arguments import budgets, check_arguments
-from pv.assembly import Party, blame, build_table, check_rows, claim_features, find_members, known_options
+from pv.assembly import Party, ask, build_table, claim_features, find_members, known_options, rows_of
 from pv.boot import start_guest
 from pv.clock import Clock
 from pv.console import Console
@@ -274,16 +274,15 @@ class Machine:
     def _set_up_plugin(self, member: LoadedPlugin) -> None:
         if not hasattr(member.plugin, "set_up"):
             return
-        with blame(member, "cannot be set up"):
-            self.state[member.plugin.name] = member.plugin.set_up(weakref.proxy(self))
+        kept = ask(member, "cannot be set up", member.plugin.set_up, weakref.proxy(self))
+        self.state[member.plugin.name] = kept
         self._set_up.append(member)
 
     def _tear_down_plugin(self, member: LoadedPlugin, errors: list[PluginError]) -> None:
         if not hasattr(member.plugin, "tear_down"):
             return
         try:
-            with blame(member, "cannot be torn down"):
-                member.plugin.tear_down(self)
+            ask(member, "cannot be torn down", member.plugin.tear_down, self)
         except PluginError as error:
             errors.append(error)
 
@@ -295,6 +294,4 @@ class Machine:
             yield "devices", mmio_rows(self.vcpu, self.pc.windows())
             yield "devices", apic_rows(self.vcpu, self.pc.apic, "local APIC")
         for member in members:
-            with blame(member, "cannot bring its hypercalls"):
-                rows = check_rows(member.plugin.rows(weakref.proxy(self)))
-            yield member.source, rows
+            yield member.source, ask(member, "cannot bring its hypercalls", rows_of, member, weakref.proxy(self))

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -87,9 +87,9 @@ def check_writable(file: Path) -> None:
         raise Complaint(f"cannot write {file}: Permission denied")
 
 
-def write_json(file: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the rows as JSON. Raises Complaint where the file cannot be written."""
+def write_json(file: Path, content: object) -> None:
+    """Write `content` as JSON. Raises Complaint where the file cannot be written."""
     try:
-        file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     except OSError as refused:
         raise Complaint(f"cannot write {file}: {refused.strerror}") from refused

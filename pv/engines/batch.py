@@ -73,7 +73,8 @@ def call_ring(memory: GuestMemory, call: Call, ring: RingState, refused: Contain
     waiting, held = submit_tail - ring.submit_head & INDEX_MASK, ring.complete_tail - complete_head & INDEX_MASK
     if max(waiting, held) > entries:
         raise GuestError(EINVAL, f"an index of the ring at gpa {gpa:#x} is impossible")
-    ring.left, taken = 0, min(waiting, entries - held)
+    ring.left = 0
+    taken: int = min(waiting, entries - held)
     if not taken:
         return 0
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("guests.md", "hypercalls.md", "plugins.md", "embedding.md")
+PAGES = ("batches.md", "guests.md", "hypercalls.md", "plugins.md", "embedding.md")
 BIN = Path(sys.executable).parent
 
 

@@ -135,7 +135,7 @@ def test_any_registers_are_answered(make_machine, disk_file, name, disk, offset,
 
 
 def test_code_that_is_read_from_a_disk_runs(tmp_path):
-    """A routine runs, a sector is read over it, and what runs then is what was read: twice, so that it was translated."""
+    """A routine runs, a sector is read over it, and what runs then is what was read; each twice."""
     (tmp_path / "code.img").write_bytes(b"\xb8\x07\x00\x00\x00\xc3".ljust(512, b"\xcc"))  # mov eax, 7; ret
     guest = Guest("overlay", paravirt=True)
     guest.asm("main:\ncall routine\nmov ebx, eax\ncall routine\nadd ebx, eax")

@@ -105,8 +105,11 @@ def test_closing_the_port_cancels(booted):
 
 @pytest.mark.parametrize(
     "registers",
-    [(3, 0, 0), (1024, 0, 0), (0xFFFF_FFFF, 0, 0), (0, 0, PERIOD - 1), (0, 0, 1), (0, abi.TIME_MOST + 1, 0)]
-    + [(0, 0, abi.TIME_MOST + 1), (0, (1 << 64) - 1, (1 << 64) - 1)],
+    [
+        *((port, 0, 0) for port in (3, 1024, 0xFFFF_FFFF)),
+        *((0, 0, period) for period in (PERIOD - 1, 1, abi.TIME_MOST + 1)),
+        *((0, deadline, 0) for deadline in (abi.TIME_MOST + 1, (1 << 64) - 1)),
+    ],
 )
 def test_timers_that_are_refused(booted, registers):
     booted.ask("timer_set", 1, 77_000, 0)
@@ -127,9 +130,9 @@ def test_time_ends_before_it_could_overflow(booted):
     assert booted.clock.deadline_ns == NEVER
 
 
-ACTION = st.tuples(st.sampled_from(["timer_set", "timer_cancel", "event_close", "pass"]), st.integers(0, 2)) | st.tuples(
-    st.just("pass"), st.integers(0, 50_000)
-)
+ACTION = st.tuples(
+    st.sampled_from(["timer_set", "timer_cancel", "event_close", "pass"]), st.integers(0, 2)
+) | st.tuples(st.just("pass"), st.integers(0, 50_000))
 
 
 @given(st.lists(st.tuples(ACTION, st.integers(0, 60_000), st.sampled_from([0, PERIOD, PERIOD + 1, 25_000]))))

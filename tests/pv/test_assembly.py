@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hypercalls import Feature
-from pv.assembly import blame, build_table, claim_features, find_members, known_options
+from pv.assembly import ask, build_table, claim_features, find_members, known_options, rows_of
 from pv.dispatch import Collision, Row, Shape
 from pv.exits import NEXT, Reason
 from pv.options import Option
@@ -97,13 +97,25 @@ def test_one_feature_twice_names_both_parties(feature: Feature, says: str) -> No
         claim_features([member("a", own_features=(Feature("shared", 40),)), member("b", own_features=(feature,))])
 
 
+def raising(error: BaseException) -> None:
+    raise error
+
+
 @pytest.mark.parametrize("error", [KeyError("x"), SystemExit(3)])
 def test_whose_a_failure_is_gets_said(error: BaseException) -> None:
-    says = r"plugin a of pkg-a 1 cannot be set up: (KeyError: 'x'|SystemExit: 3)"
-    with pytest.raises(PluginError, match=says), blame(member("a"), "cannot be set up"):
-        raise error
+    with pytest.raises(PluginError, match=r"plugin a of pkg-a 1 cannot be set up: (KeyError: 'x'|SystemExit: 3)"):
+        ask(member("a"), "cannot be set up", raising, error)
+    assert ask(member("a"), "cannot be set up", max, 3, 4) == 4
 
 
 def test_an_interrupt_is_nobody_s_failure() -> None:
-    with pytest.raises(KeyboardInterrupt), blame(member("a"), "cannot be set up"):
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        ask(member("a"), "cannot be set up", raising, KeyboardInterrupt())
+
+
+def test_rows_are_rows() -> None:
+    one = row(1, "one")
+    given = LoadedPlugin("a", SimpleNamespace(rows=lambda machine: iter([one, machine])), "a")
+    assert rows_of(given, one) == [one, one]
+    with pytest.raises(TypeError, match=r"7 is no pv\.dispatch\.Row"):
+        rows_of(given, 7)

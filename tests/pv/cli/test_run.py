@@ -272,7 +272,11 @@ def test_disks_are_the_machine_s(machine: FakeMachine, guest: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "mode", "says"),
-    [(None, "", "no such file or directory"), (b"", ":rw", "0 bytes are not whole sectors"), (b"x" * 513, "", "513 bytes")],
+    [
+        (None, "", "no such file or directory"),
+        (b"", ":rw", "0 bytes are not whole sectors"),
+        (b"x" * 513, "", "513 bytes"),
+    ],
 )
 def test_a_file_that_is_no_disk_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, mode: str, says: str
