@@ -13,13 +13,17 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Final, Protocol, cast
 
+from bench.disks import workload_disks
 from pv.exits import StopWhy
 from pv.machine import Machine
 from pv.outcome import Outcome
 from pv.plugin import foreign_plugins
 from pv.report.comparison import WELL, ComparisonRow
 
-WORKLOADS: Final = ("console", "clock", "address-space", "map", "fault", "interrupt-flag", "syscall", "compute")
+WORKLOADS: Final = (
+    *("console", "clock", "timer", "idle", "self-event", "cpuid-msr", "disk"),
+    *("address-space", "map", "fault", "interrupt-flag", "syscall", "compute"),
+)
 PACKAGES: Final = {"paravirt": "guest_sdk.workloads", "trap": "unmodified_guests"}  # by technique
 MEMORY: Final = "16MiB"
 TIMEOUT_S: Final = 300.0  # a workload that takes longer is stuck
@@ -67,7 +71,9 @@ def run_once(image: bytes, technique: str) -> Run:
 
     Plugins of other packages are left out: a comparison is of pvkit's techniques, and is the same on every computer.
     """
-    with Machine(memory=MEMORY, technique=technique, disabled_plugins=foreign_plugins()) as machine:
+    with Machine(
+        memory=MEMORY, technique=technique, disks=workload_disks(), disabled_plugins=foreign_plugins()
+    ) as machine:
         machine.load(image)
         outcome = machine.run(timeout=TIMEOUT_S)
     return Run(outcome.seconds, dict(outcome.exits), outcome.console, how_it_ended(outcome))

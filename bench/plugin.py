@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from bench.disks import workload_disks
 from bench.rows import BUFFER_CALL, LATCH_PORT, NULL_CALL
 from hypercalls import GuestBytes, Plugin, hypercall
 from hypercalls.machine_view import MachineView
@@ -52,4 +53,5 @@ PLUGIN: Final = Plugin("bench", "1", calls=(null, buffer), further_rows=latch_ro
 
 def bench_machine(technique: str) -> Machine:
     """A machine that answers the rows of `technique`."""
-    return Machine(memory=MEMORY, technique=technique, hypercalls=[PLUGIN] if technique == "paravirt" else [])
+    hypercalls = [PLUGIN] if technique == "paravirt" else []
+    return Machine(memory=MEMORY, technique=technique, hypercalls=hypercalls, disks=workload_disks())

@@ -23,6 +23,7 @@ SCRATCH_PORT: Final = 0x3FF  # the 16550's scratch register: a PC has no latch
 APIC_PAGE: Final = 0xFEE0_0000
 TASK_PRIORITY: Final = 0x80  # the register that a device row writes and reads
 EFER_MSR: Final = 0xC0000080
+ATA_BLOCK_0: Final = ((0x1F3, 0), (0x1F4, 0), (0x1F5, 0), (0x1F6, 0x40), (0x1F7, 0xC4))  # LBA 0, READ MULTIPLE
 BATCH: Final = 64
 ENTRY: Final = abi.STRUCT_BY_NAME["multicall_entry"]
 TRAP_ENTRY: Final = abi.STRUCT_BY_NAME["trap_entry"]
@@ -96,6 +97,20 @@ handler:
 begin:
 """
 EVENT_PAGE: Final = f"mov rdi, {SPACE}; xor esi, esi; {call('event_page')}; mov rbx, {SPACE} + {ENABLED}"
+# A block of 4 KiB from the machine's disk: by call, and by PIO from an ATA disk whose interrupt is off.
+BLOCK: Final = 4096
+BLOCK_READ: Final = f"xor edi, edi; xor esi, esi; mov rdx, {SPACE}; mov r10d, {BLOCK}; {call('block_read')}"
+SET_MULTIPLE: Final = "mov edx, 0x3f6; mov al, 2; out dx, al; mov edx, 0x1f2; mov al, 8; out dx, al; " + (
+    "mov edx, 0x1f7; mov al, 0xc6; out dx, al"
+)
+READ_MULTIPLE: Final = "; ".join(
+    (
+        "mov edx, 0x1f2; mov al, 8; out dx, al",
+        *(f"mov edx, {port:#x}; mov al, {value:#x}; out dx, al" for port, value in ATA_BLOCK_0),
+        "in al, dx",
+        f"mov rdi, {SPACE}; mov ecx, {BLOCK // 2}; mov edx, 0x1f0; rep insw",
+    )
+)
 MAP_ARGUMENTS: Final = f"mov rdi, {SPACE}; mov rsi, {SPACE}; mov edx, 1; mov r10d, 3"  # present, writable
 
 
@@ -168,6 +183,8 @@ ROWS: Final = (
     ExitRow("invlpg", "trap", "invlpg [rbx]", f"mov rbx, {SPACE}"),
     ExitRow("page fault", "paravirt", FAULT_BODY, PARAVIRT_FAULT, turns=100_000, exits=2),
     ExitRow("page fault", "trap", FAULT_BODY, TRAP_FAULT, turns=100_000, exits=2),
+    ExitRow("block read", "paravirt", BLOCK_READ, turns=20_000),
+    ExitRow("block read", "trap", READ_MULTIPLE, SET_MULTIPLE, turns=100, exits=6 + 1 + BLOCK // 2),
     ExitRow("compute", "paravirt", COMPUTE, COMPUTE_SETUP, turns=5_000_000, exits=0),
     ExitRow("compute", "trap", COMPUTE, COMPUTE_SETUP, turns=5_000_000, exits=0),
 )

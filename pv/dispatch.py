@@ -13,6 +13,7 @@ from typing import Any, Final
 from pv.exits import Reason
 
 ANY_KEY: Final = -1
+FOUND_MOST: Final = 256  # answers of find() that are kept: a guest may ask for any key
 
 
 class Shape(enum.IntEnum):
@@ -61,6 +62,7 @@ class DispatchTable:
         # Keyed by plain integers: a machine is made of some 150 rows, and hashing an enum member runs Python.
         self._single: dict[int, list[Row]] = {}  # rows of one key, nearly all of a table: reason << 64 | key
         self._ranges: dict[int, list[Row]] = {}  # by reason
+        self._found: dict[int, Row | None] = {}  # what find() answered of late, for handlers that ask on an exit
         self.version = 0
         for row in rows:
             self.add(row)
@@ -81,11 +83,22 @@ class DispatchTable:
             rows = self._ranges.setdefault(reason, [])
         rows.append(row)
         self._rows.append(row)
+        self._found.clear()
         self.version += 1
 
     def find(self, reason: Reason, key: int, shape: Shape | None = None) -> Row | None:
         """The row that answers (reason, key), the reason's ANY_KEY row failing that, else None."""
-        number = reason + 0
+        at = reason + 0 << 64 | key + 1
+        if shape is None and at in self._found:
+            return self._found[at]
+        row = self._search(reason + 0, key, shape)
+        if shape is None:
+            if len(self._found) >= FOUND_MOST:
+                self._found.clear()
+            self._found[at] = row
+        return row
+
+    def _search(self, number: int, key: int, shape: Shape | None) -> Row | None:
         for rows in (self._single.get(number << 64 | key + 1, ()), self._ranges.get(number, ())):
             for row in rows:
                 if row.first <= key <= row.last and shape in (None, row.shape):

@@ -283,6 +283,7 @@ class Machine:
             now_ns=lambda: clock.now_ns,
             at=clock.at,
             memory_bytes=self.memory.size_bytes,
+            disks=self.disks,
         )
         vcpu.set_interrupt_source(pc.acknowledge)
         return pc

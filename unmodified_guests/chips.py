@@ -10,7 +10,9 @@ from typing import Final
 from guest_sdk.builder import Guest
 
 TIMER_VECTOR: Final = 0x20
+DISK_VECTOR: Final = TIMER_VECTOR + 14
 MASTER, SLAVE, TIMER, COM1 = 0x20, 0xA0, 0x40, 0x3F8
+TIMER_HZ: Final = 1_193_182
 END_OF_INTERRUPT: Final = 0x20
 
 WRITES: Final = (  # (port, value), in order

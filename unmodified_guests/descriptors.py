@@ -14,7 +14,7 @@ KERNEL_CS, KERNEL_SS = 0x08, 0x10
 USER_CS, USER_SS = 0x23, 0x1B  # in the order that SYSRET wants: SS, then CS
 TSS_SELECTOR: Final = 0x28
 STACK_BYTES: Final = 4096
-VECTORS: Final = 48  # exceptions, and 16 of the two 8259s
+VECTORS: Final = 64  # exceptions, 16 of the two 8259s, and 16 of the local APIC
 
 # Type, S, DPL, P and flags of the flat segments; base and limit mean nothing in 64-bit mode.
 KERNEL_CODE, KERNEL_DATA = 0x00AF9B000000FFFF, 0x00CF93000000FFFF

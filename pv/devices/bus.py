@@ -42,7 +42,10 @@ def all_ones(size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Ports first..last belong to one chip, which takes accesses of up to `width` bytes whole."""
+    """Ports first..last belong to one chip, which takes accesses of up to `width` bytes whole.
+
+    fifo: the ports are one, behind which data waits: an access of any size is for it, and reaches no port after it.
+    """
 
     owner: str
     first: int
@@ -50,6 +53,7 @@ class Claim:
     read: Read
     write: Write
     width: int
+    fifo: bool = False
 
     def takes(self, port: int, size: int) -> bool:
         """Whether the chip answers this access in one cycle."""
@@ -85,6 +89,10 @@ class IsaBus:
         """Give ports first..last to a chip. The dispatch table refuses what two owners claim."""
         self._claims.append(Claim(owner, first, last, read, write, width))
 
+    def claim_fifo(self, owner: str, port: int, read: Read, write: Write) -> None:
+        """Give one port to a chip that moves 1, 2 or 4 bytes through it at a time."""
+        self._claims.append(Claim(owner, port, port, read, write, 4, fifo=True))
+
     def rows(self) -> tuple[Row, ...]:
         """The rows of all claims, and one of ANY_KEY each way for the ports that nobody claims."""
         rows: list[Row] = []
@@ -95,6 +103,8 @@ class IsaBus:
     def _adapt(self, claim: Claim) -> tuple[Read, Write]:
         """Handlers that pass on what the chip takes in one cycle and split what it does not."""
         first, chip_read, chip_write = claim.first, claim.read, claim.write
+        if claim.fifo:
+            return chip_read, chip_write
 
         def read(offset: int, size: int) -> int:
             if size == 1 or claim.takes(first + offset, size):

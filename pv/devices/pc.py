@@ -6,11 +6,12 @@ ABI's port. Two lines a chip: its claim on the bus, its line.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 from guest_sdk.abi import DEBUG_EXIT_PORT
+from pv.devices.ata import DISKS_MOST, AtaChannel
 from pv.devices.bus import IsaBus, Window
 from pv.devices.deadline import At
 from pv.devices.debug_exit import DebugExit
@@ -23,9 +24,10 @@ from pv.devices.pic_pair import PicPair
 from pv.devices.port_b import PortB
 from pv.devices.uart16550 import Uart16550
 from pv.devices.unassigned import NoPciHost, UnassignedPorts
+from pv.disk import Disk
 from pv.dispatch import Row
 
-TIMER_IRQ, COM1_IRQ, RTC_IRQ = 0, 4, 8
+TIMER_IRQ, COM1_IRQ, RTC_IRQ, ATA_IRQ = 0, 4, 8, 14
 ONE_BYTE: Final = tuple(bytes([value]) for value in range(256))
 
 
@@ -50,8 +52,8 @@ class Pc:
 
     console_write(data) takes what COM1 sends. interrupt(level) is the processor's INTR; it falls and rises again
     when an acknowledge leaves more waiting. task_priority(class) says that CR8 is now `class`. now_ns() is virtual
-    time; at(ns, callback) as deadline.At says.
-    epoch_s: what the clock shows at time 0, in seconds since 1970 UTC.
+    time; at(ns, callback) as deadline.At says. epoch_s: what the clock shows at time 0, in seconds since 1970 UTC.
+    disks: the first two are on the primary ATA channel, which is not there without any.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Pc:
         at: At,
         memory_bytes: int,
         epoch_s: int = EPOCH_2000_S,
+        disks: Sequence[Disk] = (),
     ) -> None:
         self._typed = TypedBytes()
         self.unassigned: Final = UnassignedPorts()
@@ -87,6 +90,11 @@ class Pc:
         bus.claim("debug exit", DEBUG_EXIT_PORT, DEBUG_EXIT_PORT, debug_exit.read, debug_exit.write)
         bus.claim("COM1", 0x3F8, 0x3FF, self.com1.read, self.com1.write)
         bus.claim("ELCR", 0x4D0, 0x4D1, self.pic.read_elcr, self.pic.write_elcr)
+        if disks:
+            ata = AtaChannel(disks[:DISKS_MOST], partial(line, ATA_IRQ))
+            bus.claim_fifo("ATA data", 0x1F0, ata.read_data, ata.write_data)
+            bus.claim("ATA registers", 0x1F1, 0x1F7, ata.read, ata.write)
+            bus.claim("ATA control", 0x3F6, 0x3F6, ata.read_alternate, ata.write_control)
         bus.claim("no PCI host", 0xCF8, 0xCFF, pci.read, pci.write, width=4)
 
     def rows(self) -> tuple[Row, ...]:

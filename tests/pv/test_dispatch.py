@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pv.dispatch import ANY_KEY, Collision, DispatchTable, Row, Shape, key_range, overlaps
+from pv.dispatch import ANY_KEY, FOUND_MOST, Collision, DispatchTable, Row, Shape, key_range, overlaps
 from pv.exits import Reason
 
 REASONS = (Reason.VMCALL, Reason.IO_INSTRUCTION)
@@ -108,3 +108,13 @@ def test_keys_as_text(made: Row, text: str) -> None:
 def test_nothing_answers_an_unknown_reason() -> None:
     assert DispatchTable().find(Reason.HLT, 0) is None
     assert list(DispatchTable()) == []
+
+
+def test_an_answer_that_is_remembered_gives_way_to_a_new_row() -> None:
+    table = DispatchTable([row(ANY_KEY)])
+    for key in range(3 * FOUND_MOST):
+        assert table.find(Reason.VMCALL, key) is table.find(Reason.VMCALL, key) is next(iter(table))
+    table.add(row(7))
+    found = [table.find(Reason.VMCALL, key) for key in (7, 8)]
+    assert [one.first for one in found if one is not None] == [7, ANY_KEY]
+    assert table.find(Reason.HLT, 7) is None

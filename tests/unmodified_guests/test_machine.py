@@ -6,11 +6,12 @@ import importlib
 
 import pytest
 
+from bench import compare
 from guest_sdk.work import map as work
 from tests.guest_sdk.workloads.checks import run
 from unmodified_guests.machine import begin, finish
 
-WORKLOADS = ("console", "clock", "address_space", "map", "fault", "interrupt_flag", "syscall", "compute")
+WORKLOADS = tuple(name.replace("-", "_") for name in compare.WORKLOADS)
 RFLAGS_IF = 0x200
 
 

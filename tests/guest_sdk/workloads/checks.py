@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bench.disks import workload_disks
 from pv.exits import StopWhy
 from pv.machine import Machine
 from pv.outcome import Outcome
@@ -27,7 +28,7 @@ Costs = dict[str, int]
 
 def run(image: bytes, technique: str, slice_ns: int = SLICES_NS[0]) -> Outcome:
     """The outcome of a guest that ended well."""
-    with Machine(memory="16MiB", technique=technique) as machine:
+    with Machine(memory="16MiB", technique=technique, disks=workload_disks()) as machine:
         machine.vcpu.set_slice(slice_ns)
         machine.load(image)
         outcome = machine.run(timeout=TIMEOUT_S)

@@ -33,7 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_all_workloads_under_all_techniques(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare"]) == 0
-    assert len(asked["names"]) == 8
+    assert len(asked["names"]) == 13
     assert asked["techniques"] == ("paravirt", "trap")
     out, error = capsys.readouterr()
     assert "all results agree" in out
@@ -92,7 +92,7 @@ def test_a_file_that_cannot_be_written_is_told_before_minutes_are_spent(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["mop"], "no workload is called 'mop'; there are console, clock, address-space"),
+        (["mop"], "no workload is called 'mop'; there are console, clock, timer"),
         (["--technique", "magic"], "no technique is called 'magic'; there are paravirt, trap"),
         (["--scale", "0"], "--scale 0 is not a number above 0"),
         (["--scale", "nan"], "--scale nan is not a number above 0"),

@@ -115,3 +115,21 @@ def test_unclaimed_ports_are_rows_of_any_key_and_two_claims_collide_by_name() ->
     assert [row.first for row in bus.rows()[-2:]] == [ANY_KEY, ANY_KEY]
     with pytest.raises(Collision, match=r"claimed by one .* and by other"):
         DispatchTable(bus.rows())
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_fifo_takes_every_size_at_one_port(size: int) -> None:
+    bus, touched = bus_with(("next", 0x11, 0x13, chip := Bytes(3), 1))
+    fifo = Bytes(4)
+    bus.claim_fifo("fifo", 0x10, fifo.read, fifo.write)
+    handler(bus.rows(), 0x10, Shape.WRITE).handler(0, size, 5)
+    assert handler(bus.rows(), 0x10, Shape.READ).handler(0, size) == 5
+    assert (fifo.sizes, chip.sizes, touched) == ([size, size], [], [])
+
+
+def test_an_access_that_begins_before_a_fifo_gives_it_a_byte() -> None:
+    bus, touched = bus_with()
+    fifo = Bytes(4)
+    bus.claim_fifo("fifo", 0x10, fifo.read, fifo.write)
+    handler(bus.rows(), 0x0F, Shape.WRITE).handler(0x0F, 2, 0x1234)
+    assert (fifo.cells[0], fifo.sizes, touched) == (0x12, [1], [0x0F])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,20 +13,23 @@ from hypothesis import strategies as st
 from guest_sdk.abi import DEBUG_EXIT_PORT
 from pv.devices.i8254 import ns_of
 from pv.devices.pc import Pc
+from pv.disk import Disk
 from pv.dispatch import DispatchTable, Shape
 from pv.exits import Reason, Reply, stop
+from tests.pv.devices.ata_host import make_disk
 from tests.pv.devices.fakes import FakeTime, Line
 
 
 class Board:
     """A PC reached through its rows, as the engine reaches it: offset = port - first, the port itself for any key."""
 
-    def __init__(self) -> None:
+    def __init__(self, *disks: Disk) -> None:
         self.time = FakeTime()
         self.intr = Line()
         self.console = bytearray()
         self.classes: list[int] = []  # what CR8 was told to be
-        self.pc = Pc(self.console.extend, self.intr, self.classes.append, self.time.read, self.time.at, 16 << 20)
+        tell = self.classes.append
+        self.pc = Pc(self.console.extend, self.intr, tell, self.time.read, self.time.at, 16 << 20, disks=disks)
         self.table = DispatchTable(self.pc.rows())
 
     def inp(self, port: int, size: int = 1) -> int:
@@ -220,3 +224,21 @@ def test_any_traffic_stays_in_range(operations: list[tuple[str, int, int, int]])
             vector = board.pc.acknowledge()
             assert (vector >= 0) is asserted
             assert vector <= 255
+
+
+def test_the_disk_interrupts_by_line_14_and_its_data_is_as_wide_as_asked(tmp_path: Path) -> None:
+    board = Board(make_disk(tmp_path, 16), make_disk(tmp_path, 8, name="second.img"))
+    board.initialize_pics()
+    for port, value in ((0x1F2, 1), (0x1F3, 7), (0x1F4, 0), (0x1F5, 0), (0x1F6, 0x50), (0x1F7, 0x20)):
+        board.out(port, value)
+    assert board.pc.acknowledge() == 0x2E
+    assert (board.inp(0x3F6), board.inp(0x1F7)) == (0x58, 0x58)
+    assert [board.inp(0x1F0, size) for size in (4, 2, 2)] == [7, 7, 0]
+    board.out(0x3F6, 4)
+    assert board.inp(0x1F7) == 0x80
+    board.out(0x3F6, 0)
+    assert board.inp(0x1F2, 4) == 0x00000101  # the signature
+
+
+def test_without_a_disk_there_is_no_channel(board: Board) -> None:
+    assert (board.inp(0x1F7), board.inp(0x3F6), board.inp(0x1F0, 2)) == (0xFF, 0xFF, 0xFFFF)

@@ -1,0 +1,32 @@
+"""cpuid-msr, unmodified: CPUID, WRMSR and RDMSR exit."""
+
+from __future__ import annotations
+
+import pytest
+
+from guest_sdk.work import cpuid_msr as work
+from tests.guest_sdk.work.processor import processor
+from tests.guest_sdk.workloads.checks import COUNTS, check_costs, check_form, check_repeats, run
+from unmodified_guests import cpuid_msr as form
+
+TECHNIQUE = "trap"
+
+
+@pytest.mark.parametrize("operations", COUNTS)
+def test_the_result_is_the_models(operations: int) -> None:
+    outcome = run(form.build(operations), TECHNIQUE)
+    assert outcome.console == f"result {work.expected(operations, processor(TECHNIQUE))}\n"
+
+
+@pytest.mark.parametrize("operations", COUNTS)
+def test_what_an_operation_costs(operations: int) -> None:
+    more = dict.fromkeys(("CPUID", "MSR_WRITE", "MSR_READ"), operations - 1)
+    check_costs(form, TECHNIQUE, operations, {"CPUID": 1, "MSR_WRITE": 2, "MSR_READ": 2}, more)
+
+
+def test_ten_runs_are_alike() -> None:
+    check_repeats(form, TECHNIQUE)
+
+
+def test_what_it_offers_and_refuses() -> None:
+    check_form(form, work)
