@@ -20,6 +20,8 @@ NULL_CALL: Final = 0x8F01
 BUFFER_CALL: Final = 0x8F02
 LATCH_PORT: Final = 0x8F0  # bench.plugin's device
 SCRATCH_PORT: Final = 0x3FF  # the 16550's scratch register: a PC has no latch
+APIC_PAGE: Final = 0xFEE0_0000
+TASK_PRIORITY: Final = 0x80  # the register that a device row writes and reads
 EFER_MSR: Final = 0xC0000080
 ATA_BLOCK_0: Final = ((0x1F3, 0), (0x1F4, 0), (0x1F5, 0), (0x1F6, 0x40), (0x1F7, 0xC4))  # LBA 0, READ MULTIPLE
 BATCH: Final = 64
@@ -141,6 +143,19 @@ BUFFER: Final = f"mov rdi, {SPACE}; mov esi, 64"
 LATCH: Final = f"mov edx, {LATCH_PORT}; mov eax, 0x41"
 SCRATCH: Final = f"mov edx, {SCRATCH_PORT}; mov eax, 0x41"
 CPUID: Final = "mov eax, 1; xor ecx, ecx; cpuid"
+# The local APIC's page at its own address: a 2 MiB page, through a page directory at SPACE (SDM vol. 3, 4.5.4).
+APIC: Final = f"""
+    mov rax, cr3
+    mov rax, [rax]
+    and rax, -4096
+    mov rbx, {SPACE}
+    lea rcx, [rbx + 3]
+    mov [rax + {APIC_PAGE >> 30} * 8], rcx
+    mov ecx, {APIC_PAGE | 0xF3:#x}
+    mov [rbx + {(APIC_PAGE >> 21) % 512} * 8], rcx
+    mov ebx, {APIC_PAGE:#x}
+    mov eax, 0x10
+"""
 COMPUTE_SETUP: Final = f"mov rbx, {SPACE}; mov eax, 1"
 
 ROWS: Final = (
@@ -151,6 +166,9 @@ ROWS: Final = (
     ExitRow("port out", "trap", "out dx, al", SCRATCH),
     ExitRow("port in", "paravirt", "in al, dx", LATCH),
     ExitRow("port in", "trap", "in al, dx", SCRATCH),
+    ExitRow("device write", "trap", f"mov dword ptr [rbx + {TASK_PRIORITY:#x}], eax", APIC),
+    ExitRow("device read", "trap", f"mov ecx, dword ptr [rbx + {TASK_PRIORITY:#x}]", APIC),
+    ExitRow("device or", "trap", f"or dword ptr [rbx + {TASK_PRIORITY:#x}], eax", APIC),
     ExitRow("cpuid", "paravirt", CPUID),
     ExitRow("cpuid", "trap", CPUID),
     ExitRow("rdmsr", "paravirt", "rdmsr", f"mov ecx, {abi.HYPERCALL_PAGE_MSR:#x}"),

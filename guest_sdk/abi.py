@@ -152,7 +152,8 @@ CALLS: Final = (
 )
 
 STRUCTS: Final = (
-    # ns is the machine's time at its last exit. Read sequence, ns, sequence; retry while odd or changed.
+    # ns is the machine's time at its last exit, or when it last woke. Read sequence, ns, sequence; retry while odd or
+    # changed.
     Struct("clock_page", (("sequence", 8), ("ns", 8))),
     # space: an id from space_create, 0 the boot space. flags 0 unmaps.
     Struct("page_update", (("space", 4), ("flags", 4), ("gva", 8), ("gpa", 8), ("pages", 8))),

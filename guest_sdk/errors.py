@@ -1,4 +1,4 @@
-"""What a guest's author is told when a line cannot be assembled."""
+"""What is a guest's author told when a guest cannot be built?"""
 
 from __future__ import annotations
 
@@ -10,3 +10,15 @@ class AssemblyError(ValueError):
         super().__init__(f"{line.strip()!r}: {reason}" if line else reason)
         self.reason = reason
         self.line = line.strip()
+
+
+class CompilerMissing(RuntimeError):
+    """There is no compiler that can build a guest written in C; the text says how to get one."""
+
+
+class CompilationError(RuntimeError):
+    """The compiler refused: `output` is what it said, as it said it."""
+
+    def __init__(self, command: str, status: int, output: str) -> None:
+        super().__init__(f"{command} ended with {status}:\n{output}".rstrip())
+        self.output = output

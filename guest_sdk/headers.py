@@ -1,4 +1,4 @@
-"""What do C and assembler guests include? The ABI as a C header and as an assembler include.
+"""What do C and assembler guests include? The ABI as a C header and as an assembler include, and C functions for calls.
 
 `python -m guest_sdk.headers` rewrites the committed copies in guest_sdk/include; a test holds them equal.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from guest_sdk import abi
 from guest_sdk.constants import NO_FEATURES, groups
+from guest_sdk.stubs import calls_header
 
 PREFIX = "PVKIT_"
 INCLUDE = Path(__file__).parent / "include"
@@ -66,6 +67,8 @@ def c_header(calls: Iterable[abi.Call] = abi.CALLS, features: Mapping[str, int] 
     ]
     for struct in abi.STRUCTS:
         lines += _struct(struct)
+    lines += ["", "/* X(EPERM) X(ENOENT) and so on: every errno. */"]
+    lines.append(f"#define {PREFIX}ERRNO_LIST(X) {' '.join(f'X({name})' for name in abi.ERRNO)}")
     return "\n".join([*lines, "#endif /* __ASSEMBLER__ */", "", "#endif /* PVKIT_ABI_H */", ""])
 
 
@@ -82,7 +85,7 @@ def asm_header(calls: Iterable[abi.Call] = abi.CALLS, features: Mapping[str, int
     return "\n".join([*lines, ""])
 
 
-FILES = {"pvkit_abi.h": c_header, "pvkit_abi.inc": asm_header}
+FILES = {"pvkit_abi.h": c_header, "pvkit_abi.inc": asm_header, "pvkit_calls.h": calls_header}
 
 
 def main() -> None:

@@ -75,6 +75,9 @@ class BytesIn:
 
         return copy_in
 
+    def decode(self, data: bytes) -> bytes:
+        return data
+
     def describe(self) -> str:
         return f"bytes, at most {self.most}"
 
@@ -89,15 +92,19 @@ class StringIn:
         return gpa_and_bytes(name)
 
     def bind(self, memory: GuestMemory) -> Convert:
-        copy_in = BytesIn(self.most).bind(memory)
+        copy_in, decode = BytesIn(self.most).bind(memory), self.decode
 
-        def decode(gpa: int, size_bytes: int) -> str:
-            try:
-                return str(copy_in(gpa, size_bytes), "utf-8")
-            except UnicodeDecodeError as error:
-                raise GuestError(EINVAL, f"string at {gpa:#x} is not UTF-8") from error
+        def read_text(gpa: int, size_bytes: int) -> str:
+            return decode(copy_in(gpa, size_bytes))
 
-        return decode
+        return read_text
+
+    def decode(self, data: bytes) -> str:
+        """Raises GuestError(EINVAL)."""
+        try:
+            return str(data, "utf-8")
+        except UnicodeDecodeError as error:
+            raise GuestError(EINVAL, f"text is not UTF-8: {error.reason} at byte {error.start}") from error
 
     def describe(self) -> str:
         return f"UTF-8 text, at most {self.most} bytes"

@@ -10,7 +10,7 @@ from hypercalls.arguments import GuestString
 from hypercalls.call import hypercall
 from hypercalls.machine_view import MachineView
 from hypercalls.plugin import Plugin
-from pv.exits import Reply, stop
+from pv.exits import AGAIN, GuestError, Reply, panic, stop
 
 # A feature is offered where its call can be made. Inline VMCALL needs no call: every engine here takes it.
 FEATURE_CALLS: Final = {
@@ -23,7 +23,9 @@ FEATURE_CALLS: Final = {
     "timer": "timer_set",
     "ring": "ring_open",
     "block": "block_read",
+    "guest_calls": "call_return",
 }
+PANIC_MOST: Final = 4096  # bytes of a panic's message that are kept
 
 
 def feature_bits(machine: MachineView) -> int:
@@ -57,4 +59,25 @@ def exit_guest(machine: MachineView, status: int) -> Reply:  # noqa: ARG001 (a h
     return stop(status & 0xFF)
 
 
-PLUGIN: Final = Plugin("core", "1", (abi_version, abi_features, abi_query, exit_guest), ("inline_vmcall",))
+@hypercall(0x1004, "call_return", batchable=False, result="does not return: ends a call that the host made")
+def call_return(machine: MachineView, result: int, more: int) -> Reply:
+    """A function that the host called returns RAX and RDX. The innermost one: without any, -EPERM."""
+    machine.vcpu.end_call(result, more)
+    return AGAIN
+
+
+@hypercall(0x1005, "panic", batchable=False, result="does not return: the guest gave up")
+def panic_guest(machine: MachineView, message_gpa: int, message_bytes: int) -> Reply:
+    """End the guest, which says in its message why. What is longer than 4096 bytes is cut; what is no text is shown.
+
+    A message that lies outside memory keeps no guest from giving up.
+    """
+    try:
+        message = machine.memory.read(message_gpa, min(message_bytes, PANIC_MOST)).decode("utf-8", "backslashreplace")
+    except GuestError:
+        message = f"(its message at {message_gpa:#x} is outside guest memory)"
+    return panic(message)
+
+
+CALLS: Final = (abi_version, abi_features, abi_query, exit_guest, call_return, panic_guest)
+PLUGIN: Final = Plugin("core", "1", CALLS, ("inline_vmcall", "guest_calls"))

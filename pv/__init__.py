@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pv.console import Console
-    from pv.exits import GuestError, Reason, StopWhy
+    from pv.document import Document
+    from pv.exits import GuestCallError, GuestError, Reason, StopWhy
     from pv.loaders import LoadError
     from pv.machine import Machine
     from pv.outcome import Outcome, format_record
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Console",
+    "Document",
+    "GuestCallError",
     "GuestError",
     "LoadError",
     "Machine",
@@ -28,6 +31,8 @@ __all__ = [
 
 HOMES: Final = {
     "Console": "pv.console",
+    "Document": "pv.document",
+    "GuestCallError": "pv.exits",
     "GuestError": "pv.exits",
     "LoadError": "pv.loaders",
     "Machine": "pv.machine",

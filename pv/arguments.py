@@ -31,8 +31,8 @@ def check_arguments(
         raise TypeError(f"console={console!r} cannot take the guest's text; give a callable that takes bytes")
 
 
-def budgets(timeout: float | None, max_exits: int | None) -> tuple[int, int]:
-    """(ns, exits) as Vcpu.run takes them, 0 for no limit.
+def budgets(timeout: float | None, max_exits: int | None, what: str = "run()") -> tuple[int, int]:
+    """(ns, exits) as Vcpu.run takes them, 0 for no limit. what: who asks, for messages.
 
     Raises TypeError for what is no number, ValueError unless each is above 0.
     """
@@ -43,8 +43,8 @@ def budgets(timeout: float | None, max_exits: int | None) -> tuple[int, int]:
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, kinds):
-            raise TypeError(f"run(): {name}={value!r} is not {kind}; leave it out for no limit")
+            raise TypeError(f"{what}: {name}={value!r} is not {kind}; leave it out for no limit")
         if not value > 0:
-            raise ValueError(f"run(): {name}={value!r} is not above 0; leave it out for no limit")
+            raise ValueError(f"{what}: {name}={value!r} is not above 0; leave it out for no limit")
     timeout_ns = 0 if timeout is None else max(1, int(min(timeout, TIMEOUT_MOST_S) * 1e9))
     return timeout_ns, 0 if max_exits is None else min(max_exits, EXITS_MOST)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from errno import EIO
 from typing import Final, Protocol
 
 
@@ -67,16 +68,18 @@ class ReplyKind(enum.IntEnum):
     FAULT = 2  # inject an exception at the instruction
     WAIT = 3  # the instruction is done; sleep until an event
     STOP = 4  # leave run(); the instruction is done
+    PANIC = 5  # likewise, and the guest says why it gave up
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer of a handler. Use the ready-made NEXT, AGAIN, WAIT, or fault() and stop()."""
+    """One answer of a handler. Use the ready-made NEXT, AGAIN, WAIT, or fault(), stop() and panic()."""
 
     kind: ReplyKind
     vector: int = 0
     error_code: int | None = None
     status: int = 0
+    message: str = ""
 
 
 NEXT: Final = Reply(ReplyKind.NEXT)
@@ -92,6 +95,11 @@ def fault(vector: int, error_code: int | None = None) -> Reply:
 def stop(status: int) -> Reply:
     """Leave run(): the guest ended with `status` (an exit status, 0-255)."""
     return Reply(ReplyKind.STOP, status=status)
+
+
+def panic(message: str) -> Reply:
+    """Leave run(): the guest gave up, and `message` is what it says of it."""
+    return Reply(ReplyKind.PANIC, message=message)
 
 
 class Decoded(Protocol):
@@ -150,6 +158,22 @@ class GuestError(Exception):
         self.errno = errno
 
 
+class GuestCallError(GuestError):
+    """A function of the guest could not be called, or did not return what it should.
+
+    A hypercall whose handler lets it pass answers `errno`: EAGAIN where the calls are nested too deep or the run's
+    budget was used up in the function, else ENOENT for a function that is not there, and EIO.
+    why, status, detail: how the guest ended instead of returning, as in an Outcome; why is None where it did not end.
+    """
+
+    def __init__(self, text: str, errno: int = EIO, ended: tuple[StopWhy, int, str] | None = None) -> None:
+        super().__init__(errno, text)
+        self.why: StopWhy | None = None
+        self.status, self.detail = 0, ""
+        if ended:
+            self.why, self.status, self.detail = ended
+
+
 class StopWhy(enum.Enum):
     """Why run() returned. The first three are ordinary; the others carry a flight record."""
 
@@ -163,3 +187,4 @@ class StopWhy(enum.Enum):
     ENGINE_ABORT = "engine abort"
     ENGINE_ERROR = "engine error"
     STOPPED = "stopped by the host"
+    PANICKED = "guest panicked"  # the guest gave up, with a message

@@ -30,6 +30,7 @@ from pv.emulate.apic_registers import apic_rows
 from pv.emulate.mmio import mmio_rows
 from pv.engines import EngineFactory, find_engine
 from pv.grants import limit_calls
+from pv.guest_call import GuestFunction, GuestFunctions
 from pv.loaders import Image, load, read_guest
 from pv.memory import PAGE_SIZE, GuestMemory, parse_size
 from pv.options import Option, settle_options
@@ -85,12 +86,13 @@ class Machine:
         trace: Sink | None = None,
     ) -> None:
         check_arguments(memory, disabled_plugins, grants, quotas, console, disks)
-        self._closed = self._running = False
+        self._closed = False
         self._cleanup = ExitStack()
         self.disks: tuple[Disk, ...] = ()
         self._set_up: list[LoadedPlugin] = []
         self._time_exits = time_exits
         self.image: Image | None = None
+        self._functions: GuestFunctions | None = None
         self.outcome: Outcome | None = None
         self.notes: list[str] = []  # what a person should know and nothing fails for
         self.state: dict[str, Any] = {}  # what each plugin keeps for this machine, by the plugin's name
@@ -141,6 +143,7 @@ class Machine:
         image = load(data, self.memory.size_bytes)
         start_guest(self.vcpu, self.memory, image, self.technique.boot)
         self.image = image
+        self._functions = GuestFunctions(self.vcpu, image, self.technique)
         if image.abi_version is not None and not self.technique.takes_hypercalls:
             self._note(
                 f"the guest is made for hypercalls, which technique {self.technique.name!r} does not take; "
@@ -163,12 +166,8 @@ class Machine:
         if self.outcome is not None and self.outcome.why not in RESUMABLE:
             raise RuntimeError(f"run(): the guest has ended: {self.outcome.summary}")
         timeout_ns, exits = budgets(timeout, max_exits)
-        self._running = True
         started = time.perf_counter()
-        try:
-            ended = self.vcpu.run(exits, timeout_ns)
-        finally:
-            self._running = False
+        ended = self.vcpu.run(exits, timeout_ns)
         self.outcome = make_outcome(
             self.vcpu,
             ended,
@@ -178,6 +177,20 @@ class Machine:
             timed=self._time_exits,
         )
         return self.outcome
+
+    def function(self, name: str | int, *, returns: Any = int) -> GuestFunction:
+        """A function of the guest, by its symbol or address: pv.guest_call says what it takes and gives.
+
+        Raises GuestCallError where there is none, TypeError for `returns`, RuntimeError before load().
+        """
+        self._check_open("function()")
+        if self._functions is None:
+            raise RuntimeError("function(): there is no guest; call load() first")
+        return self._functions.find(name, returns)
+
+    def call(self, name: str | int, *arguments: Any, returns: Any = int, timeout: float | None = None) -> Any:
+        """Call a function of the guest, from a hypercall's handler or between runs. Raises as function() and it do."""
+        return self.function(name, returns=returns)(*arguments, timeout=timeout)
 
     def stop(self, status: int = 0) -> None:
         """Have run() return STOPPED with `status`, from a handler or from any thread."""
@@ -228,6 +241,10 @@ class Machine:
     def __del__(self) -> None:
         if hasattr(self, "_cleanup"):  # an argument of no use is refused before there is anything to close
             self._log_all(self._free())
+
+    @property
+    def _running(self) -> bool:
+        return hasattr(self, "vcpu") and self.vcpu.running
 
     def _check_open(self, what: str) -> None:
         if self._closed:

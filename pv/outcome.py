@@ -75,6 +75,8 @@ class Outcome:
         """One line: why, the status or the place, and the detail."""
         if self.why is StopWhy.EXITED:
             return f"exited with status {self.status}"
+        if self.why is StopWhy.PANICKED:  # the message says where, in the guest's own words
+            return f"{self.why.value}: {one_line(self.detail) or 'it does not say why'}"
         place = "" if self.ok else f" at rip {self.rip:#x} ({self.code.hex(' ') or 'nothing mapped'})"
         detail = self.detail.removeprefix(f"{self.why.value}: ")
         return f"{self.why.value}{place}" + (f": {detail}" if detail else "")
@@ -116,6 +118,12 @@ def make_outcome(
         seconds=seconds,
         console=console,
     )
+
+
+def one_line(message: str) -> str:
+    """What a guest wrote, on one line and without what would steer a terminal."""
+    words = " ".join(message.split())
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in words)
 
 
 def code_at(vcpu: Vcpu, rip: int) -> bytes:

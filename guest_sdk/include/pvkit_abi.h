@@ -264,6 +264,9 @@ struct pvkit_block_info {
     uint32_t flags;
 } __attribute__((packed));
 PVKIT_STATIC_ASSERT(sizeof(struct pvkit_block_info) == 16, "block_info");
+
+/* X(EPERM) X(ENOENT) and so on: every errno. */
+#define PVKIT_ERRNO_LIST(X) X(EPERM) X(ENOENT) X(EIO) X(E2BIG) X(EAGAIN) X(ENOMEM) X(EFAULT) X(EEXIST) X(ENODEV) X(EINVAL) X(ENOSPC) X(EROFS) X(ENOSYS)
 #endif /* __ASSEMBLER__ */
 
 #endif /* PVKIT_ABI_H */

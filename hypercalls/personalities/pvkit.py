@@ -21,7 +21,10 @@ from pv.memory import PAGE_SIZE
 NAME: Final = "pvkit"
 ENABLE: Final = 1  # bit 0 of the MSR
 VMCALL_RET: Final = bytes.fromhex("0f01c1 c3")
-PAGE_CODE: Final = VMCALL_RET.ljust(PAGE_SIZE, b"\xcc")  # INT3: a jump anywhere else is seen
+CALL_RETURN: Final = abi.BY_NAME["call_return"].number.to_bytes(4, "little")
+RETURN: Final = bytes.fromhex("4889c7 4889d6 b8") + CALL_RETURN + VMCALL_RET[:3]  # mov rdi, rax; mov rsi, rdx; vmcall
+INT3: Final = b"\xcc"  # a jump anywhere else is seen
+PAGE_CODE: Final = (VMCALL_RET.ljust(abi.CALL_RETURN_OFFSET, INT3) + RETURN).ljust(PAGE_SIZE, INT3)
 GENERAL_PROTECTION: Final = fault(13, 0)
 EBX, ECX, EDX = (int.from_bytes(abi.SIGNATURE[at : at + 4], "little") for at in (0, 4, 8))
 
@@ -72,15 +75,15 @@ def page_handlers(machine: MachineView) -> tuple[Callable[[ExitView], Reply], Ca
         return NEXT
 
     def write_page_msr(exit: ExitView) -> Reply:
-        value = exit.value
+        value, gpa = exit.value, exit.value & ~ENABLE
         if exit.cpl == 3:
             return GENERAL_PROTECTION
         if value:
-            gpa = value & ~ENABLE
             if not value & ENABLE or gpa % PAGE_SIZE or gpa + PAGE_SIZE > machine.memory.size_bytes:
                 return GENERAL_PROTECTION
             machine.vcpu.write_code(gpa, PAGE_CODE)
         page().value = value
+        machine.vcpu.set_call_return(gpa + abi.CALL_RETURN_OFFSET if value else 0)
         return NEXT
 
     return read_page_msr, write_page_msr

@@ -16,6 +16,8 @@ from typing import Final
 
 import typer
 
+from guest_sdk.compiler import find_compiler
+from guest_sdk.errors import CompilerMissing
 from hypercalls.registry import Registry
 from pv.cli.screen import say
 from pv.dispatch import Collision
@@ -58,6 +60,16 @@ def compiler() -> Iterator[Finding]:
     """The compiler that builds the native core."""
     found = shutil.which("gcc") or shutil.which("cc")
     yield Finding("C compiler", found is not None, found or "no gcc", "apt-get install gcc libc6-dev (to build only)")
+
+
+def c_guests() -> Iterator[Finding]:
+    """What `pvkit build` compiles with."""
+    try:
+        found = find_compiler()
+    except CompilerMissing as missing:
+        yield Finding("guests in C", False, str(missing).partition(";")[0], "apt-get install gcc, or name yours in CC")
+    else:
+        yield Finding("guests in C", True, found.version)
 
 
 def engine() -> Iterator[Finding]:
@@ -115,4 +127,4 @@ def plugins() -> Iterator[Finding]:
         yield Finding("plugins", False, f"no entry point in {GROUP}", "pip install -e . (registers the built-ins)")
 
 
-CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (python, compiler, engine, kvm, plugins)
+CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (python, compiler, c_guests, engine, kvm, plugins)

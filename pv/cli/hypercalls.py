@@ -8,15 +8,28 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
-from guest_sdk import abi
 from guest_sdk.headers import asm_header, c_header
+from guest_sdk.stubs import WRITES, calls_header
+from hypercalls.registry import Registry
 from pv.cli.choices import NoPlugin, Strict, installed
 from pv.cli.complaint import Complaint
 from pv.cli.screen import say
 from pv.machine import OWN_OPTIONS
 from pv.options import Option
 
-HEADERS: Final[dict[str, Callable[[tuple[abi.Call, ...], Mapping[str, int]], str]]] = {"c": c_header, "asm": asm_header}
+
+def whole_c_header(registry: Registry) -> str:
+    """Constants and structures, then the calls as functions: what a guest includes as pvkit_calls.h."""
+    calls = registry.abi_calls()
+    return f"{c_header(calls, registry.features)}\n{calls_header(calls, {**registry.writes(), **WRITES})}"
+
+
+def whole_asm_header(registry: Registry) -> str:
+    """Constants for an assembler."""
+    return asm_header(registry.abi_calls(), registry.features)
+
+
+HEADERS: Final[dict[str, Callable[[Registry], str]]] = {"c": whole_c_header, "asm": whole_asm_header}
 
 CALL_COLUMNS: Final = 40  # a longer call wraps
 
@@ -99,5 +112,4 @@ def header(
     """Print the header of all calls, plugins included."""
     if language not in HEADERS:
         raise Complaint(f"no header for {language!r}; there are {', '.join(HEADERS)}")
-    calls = installed(no_plugin or (), strict)
-    say(HEADERS[language](calls.abi_calls(), calls.features).removesuffix("\n"))
+    say(HEADERS[language](installed(no_plugin or (), strict)).removesuffix("\n"))

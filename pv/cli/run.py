@@ -23,7 +23,13 @@ from pv.stats import format_table, stat_rows
 
 BUDGET_STATUS: Final = 124  # as timeout(1) has it
 ABNORMAL_STATUS: Final = 125
-STATUSES: Final = {StopWhy.HALTED: 0, StopWhy.TIMEOUT: BUDGET_STATUS, StopWhy.MAX_EXITS: BUDGET_STATUS}
+PANIC_STATUS: Final = 134  # what a shell shows of a program that called abort()
+STATUSES: Final = {
+    StopWhy.HALTED: 0,
+    StopWhy.TIMEOUT: BUDGET_STATUS,
+    StopWhy.MAX_EXITS: BUDGET_STATUS,
+    StopWhy.PANICKED: PANIC_STATUS,
+}
 
 
 def run(
@@ -49,7 +55,8 @@ def run(
 ) -> None:
     """Run a guest and exit with its status.
 
-    Other exit codes: 124 for a used-up budget of time or exits, 125 for an abnormal stop, 2 for bad input.
+    Other exit codes: 124 for a used-up budget of time or exits, 125 for an abnormal stop, 134 for a guest that
+    panicked, 2 for bad input.
     """
     check_budget("--timeout", timeout)
     check_budget("--max-exits", max_exits)

@@ -1,12 +1,13 @@
 """Where is one counter of an 8254 at a given clock? Its modes as formulas, its latches and byte order.
 
-Intel 82C54 data sheet (231244-006), "Mode definitions" and "Read operations". Clocks are absolute integers.
+Intel 82C54 data sheet (231244-006), "Mode definitions" and "Read operations". Clocks are absolute integers: what is
+written, or driven, at clock c comes between the pulses c and c + 1, and a count is loaded by a pulse.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 BYTE: Final = 0x100
@@ -25,7 +26,8 @@ class Mode(enum.IntEnum):
 
 
 PERIODIC: Final = {Mode.RATE, Mode.SQUARE_WAVE}
-TRIGGERED: Final = {Mode.ONE_SHOT, Mode.HARDWARE_STROBE}  # a rising gate starts them
+TRIGGERED: Final = {Mode.ONE_SHOT, Mode.HARDWARE_STROBE}  # a rising gate starts them, and its level holds nothing
+STARTED_BY_GATE: Final = PERIODIC | TRIGGERED
 LOW_WHILE_COUNTING: Final = {Mode.TERMINAL_COUNT, Mode.ONE_SHOT}
 
 
@@ -39,156 +41,186 @@ class Access(enum.IntEnum):
 
 
 class Status:
-    """ "Status byte"; RW at bit 4 and the mode at bit 1 stand as in the control word."""
+    """ "Status byte"; bits 5-0 stand as in the control word."""
 
-    BCD = 1 << 0
     NULL_COUNT = 1 << 6
     OUT = 1 << 7
 
 
-ACCESS_SHIFT, MODE_SHIFT = 4, 1
-
-
 @dataclass(slots=True)
 class Counter:
-    """One counter. `start` is the clock of its last load, None while it does not count.
+    """One counter. A count that was written is loaded at a later clock, and counted down from there.
 
-    held: the clocks it had counted when its gate fell, None while the gate lets it count.
-    successor: the count that is taken when a periodic mode's period ends, or at the next trigger.
+    count: what was loaded last, None before that. base: the clocks that it has counted up to clock `since`, from which
+    it counts on; `since` is None while its gate, or half of a count in mode 0, holds it.
+    written: the count register, loaded at clock `load_at`, None where only a trigger would load it; load_ends_cycle:
+    that clock is where a periodic mode's cycle ends, and moves with it. null: `written` is not loaded yet.
     """
 
     gate: bool
     mode: Mode = Mode.TERMINAL_COUNT
     access: Access = Access.LOW_THEN_HIGH
     bcd: bool = False
-    count: int = 0
-    start: int | None = None
-    held: int | None = None
-    successor: int | None = None
+    control: int = 0  # bits 5-0 of the control word, as status shows them
+    count: int | None = None
+    base: int = 0
+    since: int | None = None
+    written: int | None = None
+    load_at: int | None = None
+    load_ends_cycle: bool = False
+    null: bool = True
     programmed: bool = False
-    loaded: bool = False  # a count was written since the control word
+    low: bool = False  # mode 0: OUT fell when a count was written, and stays down until that is loaded
     low_byte: int | None = None  # the first of two bytes written
     high_next: bool = False  # the second of two bytes is to be read
     count_latch: int | None = None
     status_latch: int | None = None
 
-    def program(self, mode: Mode, access: Access, *, bcd: bool) -> None:
+    def program(self, mode: Mode, access: Access, *, bcd: bool, control: int = 0) -> None:
         """A control word: counting stops until a count is written, OUT takes its initial level."""
-        self.mode, self.access, self.bcd = mode, access, bcd
-        self.programmed, self.loaded, self.high_next = True, False, False
-        self.start = self.held = self.successor = self.low_byte = self.count_latch = self.status_latch = None
+        self.mode, self.access, self.bcd, self.control = mode, access, bcd, control
+        self.programmed, self.null = True, True
+        self.low = self.load_ends_cycle = self.high_next = False
+        self.count = self.since = self.written = self.load_at = None
+        self.low_byte = self.count_latch = self.status_latch = None
 
     def write(self, byte: int, clock: int) -> None:
         """A byte of the count; in mode 0 the first of two stops the counter."""
         if not self.programmed:
             return
+        self._advance(clock)
         match self.access:
             case Access.LOW:
-                self._load(byte, clock)
+                self._write_count(byte, clock)
             case Access.HIGH:
-                self._load(byte * BYTE, clock)
+                self._write_count(byte * BYTE, clock)
             case _ if self.low_byte is None:
                 self.low_byte = byte
                 if self.mode is Mode.TERMINAL_COUNT:
-                    self.start = self.held = None
+                    self._hold(clock)
+                    self.low, self.load_at = True, None
             case _:
-                self._load(self.low_byte + byte * BYTE, clock)
+                self._write_count(self.low_byte + byte * BYTE, clock)
                 self.low_byte = None
 
-    def _load(self, written: int, clock: int) -> None:
-        count = (from_bcd(written) if self.bcd else written) or self._counts
-        self._advance(clock)
-        self.loaded = True
+    def _write_count(self, written: int, clock: int) -> None:
+        self.written = (from_bcd(written) if self.bcd else written) or self._counts
+        self.null = True
         if self.mode in TRIGGERED:
-            self.successor = count
-        elif self.start is not None and self.mode in PERIODIC:
-            if self.held is None:
-                self.start += (clock - self.start) // self.count * self.count  # where the running period began
-            self.successor = count
-        else:
-            self.count, self.start = count, clock
-            self.held = None if self.gate else 0
+            return  # the next trigger loads it
+        if self.mode in PERIODIC and self.count is not None:
+            if self.load_at is None and self.since is not None:
+                self.load_at, self.load_ends_cycle = self._cycle_end(clock), True
+            return
+        self.low = self.mode is Mode.TERMINAL_COUNT
+        self.load_at = clock + 1
 
     def set_gate(self, level: bool, clock: int) -> None:
-        """Low holds modes 0, 2, 3 and 4; rising starts 1 and 5, and restarts 2 and 3 ("Gate pin operations")."""
+        """Low holds modes 0, 2, 3 and 4; rising loads and starts modes 1, 2, 3 and 5 ("Gate pin operations")."""
         self._advance(clock)
         rising, falling = level and not self.gate, self.gate and not level
         self.gate = level
-        if rising and self.loaded and self.mode in TRIGGERED:
-            self._restart(clock)
-        elif self.start is None or self.mode in TRIGGERED:
-            return
-        elif falling:
-            self.held = clock - self.start
-        elif rising and self.mode in PERIODIC:
-            self._restart(clock)
-        elif rising:
-            self.start, self.held = clock - (self.held or 0), None
+        if rising and self.mode in STARTED_BY_GATE:
+            if self.written is not None:
+                self.load_at, self.load_ends_cycle = clock + 1, False
+        elif falling and self.mode not in TRIGGERED:
+            self._hold(clock)
+            if self.load_ends_cycle:
+                self.load_at, self.load_ends_cycle = None, False
+        elif rising and self.mode not in TRIGGERED and self.count is not None and not self.low:
+            self.since = clock
 
-    def _restart(self, clock: int) -> None:
-        """A trigger: take the last count written and begin."""
-        if self.successor is not None:
-            self.count, self.successor = self.successor, None
-        self.start, self.held = clock, None
+    def _hold(self, clock: int) -> None:
+        if self.since is not None:
+            self.base, self.since = self._elapsed(clock), None
 
     def _advance(self, clock: int) -> None:
-        """Let a successor take over where its period has begun."""
-        if self.successor is None or self.start is None or self.held is not None or self.mode not in PERIODIC:
+        """Load the count register where its clock has come."""
+        at = self.load_at
+        if at is None or clock < at or self.written is None:
             return
-        if clock - self.start >= self.count:
-            self._restart(self.start + self.count)
+        half = self.load_ends_cycle and self.mode is Mode.SQUARE_WAVE and self._first_half(at - 1)
+        self.count = self.written
+        self.base = (self.count + 1) // 2 if half else 0  # a new count of mode 3 begins with either half
+        self.since = at if self.gate or self.mode in TRIGGERED else None
+        self.load_at, self.load_ends_cycle, self.null, self.low = None, False, False, False
 
     @property
     def _counts(self) -> int:
         return BCD_COUNTS if self.bcd else BINARY_COUNTS
 
-    def _elapsed(self, clock: int) -> int | None:
-        """Clocks counted since the load, or None where nothing counts."""
-        self._advance(clock)
-        if self.start is None:
-            return None
-        return clock - self.start if self.held is None else self.held
+    def _elapsed(self, clock: int) -> int:
+        """Clocks counted since the load."""
+        return self.base + (0 if self.since is None else clock - self.since)
+
+    def _first_half(self, clock: int) -> bool:
+        """Whether OUT of mode 3 is high: an odd count is one clock longer so than low."""
+        count = self.count or self._counts
+        return self._elapsed(clock) % count < (count + 1) // 2
+
+    def _cycle_end(self, clock: int) -> int:
+        """The first clock after `clock` at which mode 2 reloads, or mode 3 begins its other half."""
+        count = self.count or self._counts
+        phase, half = self._elapsed(clock) % count, (count + 1) // 2
+        return clock + (half if self.mode is Mode.SQUARE_WAVE and phase < half else count) - phase
 
     def value(self, clock: int) -> int:
-        """The counting element, as it would be read: 16 bits, BCD where so programmed."""
-        elapsed = self._elapsed(clock)
-        if elapsed is None:
+        """The counting element, as it would be read: 16 bits, BCD where so programmed; 0 before a count is loaded."""
+        self._advance(clock)
+        count = self.count
+        if count is None:
             return 0
+        elapsed = self._elapsed(clock)
         if self.mode is Mode.RATE:
-            left = self.count - elapsed % self.count
+            left = count - elapsed % count
         elif self.mode is Mode.SQUARE_WAVE:  # counts by two, twice a period; an odd count is one less
-            half = (self.count + 1) // 2
-            left = (self.count - self.count % 2) - 2 * (elapsed % self.count % half)
+            left = (count - count % 2) - 2 * (elapsed % count % ((count + 1) // 2))
         else:
-            left = self.count - elapsed  # and on from the highest count after zero
+            left = count - elapsed  # and on from the highest count after zero
         left %= self._counts
         return to_bcd(left) if self.bcd else left
 
     def out(self, clock: int) -> bool:
         """The level of the OUT pin."""
+        self._advance(clock)
+        count = self.count
+        if self.low or count is None:
+            return not self.programmed or self.mode is not Mode.TERMINAL_COUNT
         elapsed = self._elapsed(clock)
-        if elapsed is None:
-            return self.mode is not Mode.TERMINAL_COUNT or not self.programmed
         if self.mode in LOW_WHILE_COUNTING:
-            return elapsed >= self.count
-        if self.mode in PERIODIC and self.held is not None:
-            return True  # a low gate forces OUT high
+            return elapsed >= count
+        if self.mode in PERIODIC and (self.since is None or count == 1):
+            return True  # a low gate forces OUT high, up to the load that its rise brings; 1 is no legal count
         if self.mode is Mode.RATE:
-            return elapsed % self.count != self.count - 1
+            return elapsed % count != count - 1
         if self.mode is Mode.SQUARE_WAVE:
-            return elapsed % self.count < (self.count + 1) // 2
-        return elapsed != self.count
+            return self._first_half(clock)
+        return elapsed != count
 
     def next_rise(self, clock: int) -> int | None:
         """The first clock after `clock` at which OUT rises, or None where it never will."""
-        elapsed = self._elapsed(clock)
-        if elapsed is None or self.held is not None or self.start is None:
+        self._advance(clock)
+        rise, at = self._rise(clock), self.load_at
+        if at is None or (rise is not None and rise <= at):
+            return rise
+        loaded = replace(self)
+        if loaded.out(at) and not self._out_before(at):
+            return at
+        return loaded._rise(at)
+
+    def _out_before(self, clock: int) -> bool:
+        """OUT one clock before `clock`, which a load at that clock is not to change."""
+        return replace(self).out(clock - 1)
+
+    def _rise(self, clock: int) -> int | None:
+        """As next_rise, of the count that is loaded."""
+        count = self.count
+        if count is None or self.since is None or self.low:
             return None
+        elapsed = self._elapsed(clock)
         if self.mode in PERIODIC:
-            if self.count == 1:  # not a legal count: OUT does not move
-                return None if self.successor is None else self.start + 1
-            return self.start + (elapsed // self.count + 1) * self.count
-        rise = self.start + self.count + (self.mode not in LOW_WHILE_COUNTING)
+            return None if count == 1 else clock + count - elapsed % count
+        rise = clock - elapsed + count + (self.mode not in LOW_WHILE_COUNTING)
         return rise if rise > clock else None
 
     def latch_count(self, clock: int) -> None:
@@ -200,12 +232,8 @@ class Counter:
         """Keep the status byte for reading, before any latched count."""
         if self.status_latch is not None:
             return
-        status = Status.BCD if self.bcd else 0
-        if self.out(clock):
-            status |= Status.OUT
-        if not self.loaded or self.successor is not None:
-            status |= Status.NULL_COUNT
-        self.status_latch = status | self.access << ACCESS_SHIFT | self.mode << MODE_SHIFT
+        status = Status.OUT if self.out(clock) else 0
+        self.status_latch = status | (Status.NULL_COUNT if self.null else 0) | self.control
 
     def read(self, clock: int) -> int:
         """The next byte: the latched status, then the latched count, then the live count."""

@@ -1,7 +1,7 @@
 """What do the three counters of an 8254 read, and when do their outputs rise? Exact in virtual time, no ticking.
 
 Intel 82C54 data sheet (231244-006). Nothing runs between accesses: a counter is where it started and at which
-clock. A count is taken at the clock of its write; the chip takes it at the next.
+clock. OUT 0 reaches its line as rises alone: what lies between them keeps the request that the rise made.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class ControlWord:
     """ "Control word format", and "Read-back command format" where SC is 3."""
 
     BCD = 1 << 0
+    STATUS = 0x3F  # what the status byte shows of it
     NO_LATCH_STATUS = 1 << 4
     NO_LATCH_COUNT = 1 << 5
 
@@ -87,7 +88,7 @@ class I8254:
             counter.latch_count(clock)
             return
         mode = Mode(MODES[(value >> MODE_SHIFT) % FIELD_3_BITS])
-        counter.program(mode, access, bcd=bool(value & ControlWord.BCD))
+        counter.program(mode, access, bcd=bool(value & ControlWord.BCD), control=value & ControlWord.STATUS)
         if select == 0:
             self._reprogrammed(clock)
 

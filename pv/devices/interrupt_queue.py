@@ -30,8 +30,10 @@ class InterruptQueue:
 
     def next_vector(self) -> int:
         """The vector to be delivered now, or NO_VECTOR."""
+        if not self.requested:
+            return NO_VECTOR
         vector = self.requested.bit_length() - 1
-        return vector if vector & CLASS > self.processor_priority & CLASS and vector >= 0 else NO_VECTOR
+        return vector if vector & CLASS > self.processor_priority & CLASS else NO_VECTOR
 
     def accept(self, vector: int, *, level: bool = False) -> None:
         """A request; one for a vector that waits already is the same request."""

@@ -174,18 +174,24 @@ class LocalApic:
         return 0
 
     def _write_tpr(self, value: int) -> None:
-        self._queue.task_priority = value & 0xFF
-        self._tell_priority(self._queue.task_priority >> 4)
-        self._update()
+        before, self._queue.task_priority = self._queue.task_priority, value & 0xFF
+        if before >> 4 != value >> 4 & 0xF:
+            self._tell_priority(value >> 4 & 0xF)
+            self._update()
 
     def _write_eoi(self, _value: int) -> None:
         vector = self._queue.end()
-        for pin, index in enumerate(LVT_OF_PIN):  # a level-triggered pin that is still driven asks again
+        if vector != NO_VECTOR and self._queue.level_triggered >> vector & 1:
+            self._end_level(vector)
+        self._update()
+
+    def _end_level(self, vector: int) -> None:
+        """A level-triggered pin that is still driven asks again (11.8.5)."""
+        for pin, index in enumerate(LVT_OF_PIN):
             if self._lvt[index] & Lvt.REMOTE_IRR and self._lvt[index] & Lvt.VECTOR == vector:
                 self._lvt[index] &= ~Lvt.REMOTE_IRR
                 if self._pins[pin]:
                     self._pin_requests(pin)
-        self._update()
 
     def _write_svr(self, value: int) -> None:
         self._svr = value & Svr.WRITABLE

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pv.dispatch import DispatchTable
+from pv.engines.calling import CallsGuest
 from pv.exits import ExitView, StopWhy
 
 GENERAL_REGISTERS = (  # in the order of their encoding
@@ -116,7 +117,7 @@ class RingState(Protocol):
     left: int
 
 
-class Vcpu(Protocol):
+class Vcpu(CallsGuest, Protocol):
     """One virtual processor. General registers are properties of their name, 64-bit unsigned.
 
     fs_base and gs_base are the live segment bases. rip and cpl are read-only: cpl is the processor's own (1 or 3).

@@ -81,6 +81,7 @@ class ScriptedVcpu(NotedCpu):
         self._acknowledge: Callable[[], int] | None = None
         self._interrupt_pending = False
         self._stop_status: int | None = None
+        self.running = False
         self._counters: dict[tuple[int, int], int] = {}
         self._calls: dict[int, int] = {}
         self._record: list[RecordedExit] = []
@@ -128,6 +129,13 @@ class ScriptedVcpu(NotedCpu):
 
     def run(self, max_exits: int, timeout_ns: int) -> Ended:  # noqa: ARG002 (a script is finite)
         """Play what is left of the script, or `max_exits` of it."""
+        self.running = True
+        try:
+            return self._play_all(max_exits)
+        finally:
+            self.running = False
+
+    def _play_all(self, max_exits: int) -> Ended:
         played = 0
         while self._left:
             if self._stop_status is not None:
@@ -221,12 +229,14 @@ class ScriptedVcpu(NotedCpu):
         self.rax = value & MASK if kept is None else self.rax & ~kept | value & kept
 
     def _apply(self, reply: Reply, exit_: Exit) -> Ended | None:
-        if reply.kind in (ReplyKind.NEXT, ReplyKind.WAIT, ReplyKind.STOP):
+        if reply.kind in (ReplyKind.NEXT, ReplyKind.WAIT, ReplyKind.STOP, ReplyKind.PANIC):
             self.rip = exit_.rip + exit_.length
         if reply.kind is ReplyKind.FAULT:
             self.inject(reply.vector, reply.error_code)
         if reply.kind is ReplyKind.STOP:
             return (StopWhy.EXITED, reply.status, "")
+        if reply.kind is ReplyKind.PANIC:
+            return (StopWhy.PANICKED, 0, reply.message)
         return self._wait() if reply.kind is ReplyKind.WAIT else RUN_ON
 
     def _wait(self) -> Ended | None:

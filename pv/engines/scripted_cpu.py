@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from guest_sdk import abi
 from pv.engines.base import GENERAL_REGISTERS, GuestFault
-from pv.exits import Exit, GuestError, Reason
+from pv.exits import Exit, GuestCallError, GuestError, Reason
 from pv.memory import GuestMemory
 
 MASK: Final = (1 << 64) - 1
@@ -175,6 +175,17 @@ class NotedCpu:
 
     def set_syscall_entry(self, rip: int) -> None:
         self.done.append(("set_syscall_entry", (rip,)))
+
+    def call_guest(self, rip: int, *_arguments: Any) -> Any:
+        """Refused: a script has no guest code."""
+        raise GuestCallError(f"the scripted engine has no code at {rip:#x} to run")
+
+    def end_call(self, result: int, more: int) -> None:
+        """Refused, since no call can be under way."""
+        raise GuestError(abi.ERRNO["EPERM"], f"no call of the host's can return {result:#x} and {more:#x}")
+
+    def set_call_return(self, rip: int) -> None:
+        self.done.append(("set_call_return", (rip,)))
 
     def set_clock_page(self, gpa: int) -> None:
         self.done.append(("set_clock_page", (gpa,)))

@@ -18,6 +18,7 @@ What happens here:
 - The processor's GDT is empty, so each load of a segment that is not null, each far transfer and each IRETQ exits, and
   is done with the guest's own descriptors at the guest's own idea of its ring. That is what hides CPL 1.
 - The real interrupt flag is always 1. The guest's is a virtual one which decides when it is interrupted.
+- A device's page is in no shadow: an access to it exits, and the instruction is carried out (pv.emulate.mmio).
 - CPUID and RDTSC exit too, although harmless: the guest is told of the processor it has, and time repeats.
 
 Popek and Goldberg's theorem asks that every sensitive instruction be privileged. On x86 some are not, and these

@@ -15,12 +15,14 @@ NAMED = [path.relative_to(ROOT).as_posix() for path in SOURCES if path.stat().st
 # Files without a test file of their own, and what tests them instead.
 TESTED_ELSEWHERE = {
     "pv/engines/base.py": "a protocol: the type checker holds engines to it",
+    "pv/engines/calling.py": "a protocol: the type checker holds engines to it",
     "hypercalls/machine_view.py": "a protocol: the type checker holds machines to it",
     "bench/conftest.py": "prints the tables that tests/bench/test_headline.py and test_growth.py test",
     "bench/test_batches.py": "a suite; tests/bench/test_batches.py runs its rows",
     "bench/test_growth.py": "a suite; tests/bench/test_growth.py tests what it runs",
     "bench/test_lifetime.py": "a suite; tests/bench/test_lifetime.py tests what it runs",
     "bench/test_surroundings.py": "a suite; tests/bench/test_rows.py runs the rows that it measures",
+    "bench/test_c_guests.py": "a suite; tests/bench/test_c_guests.py runs its pairs",
     "bench/test_exits.py": "a suite; tests/bench/test_rows.py runs its rows",
     "bench/test_workloads.py": "a suite; tests/bench/test_compare.py tests what it runs",
 }

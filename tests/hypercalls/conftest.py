@@ -144,6 +144,9 @@ class FakeMachine:
         self.vcpu = RecordingVcpu(self)
         self.clock = Clock(self.vcpu)
 
+    def call(self, name: str | int, *arguments: Any, returns: Any = int, timeout: float | None = None) -> Any:
+        raise AssertionError(f"{name} is no function of a machine without a guest: {arguments} {returns} {timeout}")
+
     def add(self, *sources: Any) -> FakeMachine:
         """Register plugins and hypercalls as a machine does: set_up, then rows."""
         for source in sources:

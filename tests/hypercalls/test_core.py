@@ -5,7 +5,7 @@ import pytest
 from guest_sdk import abi
 from hypercalls import console, core, events
 from hypercalls.core import feature_bits
-from pv.exits import stop
+from pv.exits import AGAIN, panic, stop
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def test_version(booted):
 
 
 def test_features_are_those_of_the_calls_that_are_there(booted):
-    few = 1 << abi.FEATURES["inline_vmcall"] | 1 << abi.FEATURES["console"]
+    few = sum(1 << abi.FEATURES[name] for name in ("inline_vmcall", "console", "guest_calls"))
     assert booted.ask("abi_features") == few
     booted.add(events.PLUGIN)
     assert booted.ask("abi_features") == few | 1 << abi.FEATURES["events"] == feature_bits(booted)
@@ -45,3 +45,23 @@ def test_query_of_hostile_names(booted):
 @pytest.mark.parametrize(("status", "given"), [(0, 0), (7, 7), (0x1FF, 0xFF), ((1 << 64) - 1, 0xFF)])
 def test_exit_stops_with_the_low_byte(booted, status, given):
     assert booted.ask("exit", status) == stop(given)
+
+
+def test_a_return_is_handed_to_the_engine(booted):
+    assert booted.ask("call_return", 5, 6) is AGAIN
+    assert booted.vcpu.told == [("end_call", 5, 6)]
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [(b"main.c:12: x > 0", "main.c:12: x > 0"), (b"", ""), (b"\xff\xc3\xa5", "\\xffå"), (b"y" * 5000, "y" * 4096)],
+)
+def test_panic_stops_with_the_message(booted, message, shown):
+    booted.memory.write(0x2000, message)
+    assert booted.ask("panic", 0x2000, len(message)) == panic(shown)
+
+
+@pytest.mark.parametrize(("gpa", "size_bytes"), [(1 << 63, 1), ((1 << 64) - 1, 1 << 63), ("end", 2)])
+def test_a_message_outside_memory_keeps_no_guest_from_giving_up(booted, gpa, size_bytes):
+    gpa = booted.memory.size_bytes - 1 if gpa == "end" else gpa
+    assert booted.ask("panic", gpa, size_bytes) == panic(f"(its message at {gpa:#x} is outside guest memory)")

@@ -8,7 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pv.exits import AGAIN, NEXT, WAIT, Direction, Exit, GuestError, Reason, Reply, ReplyKind, StopWhy, fault, stop
+from pv.exits import (
+    AGAIN,
+    NEXT,
+    WAIT,
+    Direction,
+    Exit,
+    GuestError,
+    Reason,
+    Reply,
+    ReplyKind,
+    StopWhy,
+    fault,
+    panic,
+    stop,
+)
 
 INTEL = {  # SDM vol. 3, appendix C
     "EXCEPTION_NMI": 0, "EXTERNAL_INTERRUPT": 1, "TRIPLE_FAULT": 2, "INTERRUPT_WINDOW": 7, "CPUID": 10, "HLT": 12,
@@ -35,6 +49,10 @@ def test_a_fault_is_a_reply(vector: int, error_code: int | None) -> None:
 @given(st.integers(0, 255))
 def test_a_stop_carries_its_status(status: int) -> None:
     assert stop(status) == Reply(ReplyKind.STOP, status=status)
+
+
+def test_a_panic_carries_its_message() -> None:
+    assert panic("main.c:12: x > 0") == Reply(ReplyKind.PANIC, message="main.c:12: x > 0")
 
 
 @pytest.mark.parametrize(("reply", "kind"), [(NEXT, ReplyKind.NEXT), (AGAIN, ReplyKind.AGAIN), (WAIT, ReplyKind.WAIT)])

@@ -72,6 +72,13 @@ def test_summaries() -> None:
     assert repeated.summary == abnormal.summary
 
 
+def test_a_panic_is_shown_in_the_guests_words_on_one_line() -> None:
+    assert outcome(StopWhy.PANICKED, detail="main.c:12: x > 0").summary == "guest panicked: main.c:12: x > 0"
+    assert outcome(StopWhy.PANICKED).summary == "guest panicked: it does not say why"
+    hostile = outcome(StopWhy.PANICKED, detail="a\r\nb\x1b[2Jc\x00 Å").summary
+    assert hostile == "guest panicked: a b\\x1b[2Jc\\x00 Å"
+
+
 def test_code_is_cut_where_memory_ends() -> None:
     vcpu = ScriptedVcpu(GuestMemory(MEMORY_BYTES))
     vcpu.memory.write(MEMORY_BYTES - 3, b"abc")

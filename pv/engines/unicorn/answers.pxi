@@ -28,6 +28,10 @@ cdef void apply(UnicornVcpu vcpu, object reply) except *:
         c.waiting = True
     elif kind == KIND_STOP:
         pv_stop(c, PV_EXITED, reply.status, b"")
+    elif kind == KIND_PANIC:
+        if c.why == PV_RUNNING:
+            vcpu.panic_message = reply.message
+        pv_stop(c, PV_PANICKED, 0, b"")
 
 
 cdef void inject(UnicornVcpu vcpu, int vector, object error_code) except *:

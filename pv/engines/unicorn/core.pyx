@@ -4,6 +4,7 @@
 Mechanism only. Which handler answers what is decided by the table that a machine binds.
 """
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
@@ -17,8 +18,9 @@ from functools import partial
 from errno import E2BIG, EAGAIN, EFAULT, EINVAL, EIO, ENOSYS, EPERM
 
 from pv.dispatch import Shape
+from pv.engines.calling import CALL_BYTES_MOST, CALL_DEPTH_MOST
 from pv.engines.base import GuestFault, Latency, RecordedExit
-from pv.exits import AGAIN, NEXT, GuestError, Reply, ReplyKind, StopWhy
+from pv.exits import AGAIN, NEXT, GuestCallError, GuestError, Reply, ReplyKind, StopWhy
 
 
 cdef extern from "Python.h":
@@ -28,6 +30,7 @@ cdef extern from "Python.h":
     void Py_DECREF_raw "Py_DECREF"(PyObject *) noexcept
     ctypedef struct PyThreadState:
         pass
+    unsigned long PyThread_get_thread_ident()
     PyThreadState *PyEval_SaveThread()
     void PyEval_RestoreThread(PyThreadState *)
     int PyLong_CheckExact(object)
@@ -41,6 +44,7 @@ DEF MOST_ARGUMENTS = 6
 DEF ENTRY_WORDS = 8  # abi's multicall_entry: number, six arguments, result
 DEF PAGES_MOST = 1 << 20  # pages of one request, 4 GiB: no exit may take as long as the guest likes
 WHY = tuple(StopWhy)
+cdef int KIND_PANIC = ReplyKind.PANIC
 SHAPES = {Shape.EXIT: PV_SHAPE_EXIT, Shape.CALL: PV_SHAPE_CALL, Shape.READ: PV_SHAPE_READ, Shape.WRITE: PV_SHAPE_WRITE,
           Shape.NATIVE: PV_SHAPE_NATIVE}
 cdef object next_reply = NEXT, again_reply = AGAIN
@@ -86,6 +90,7 @@ include "counted.pxi"
 include "rows.pxi"
 include "answers.pxi"
 include "batches.pxi"
+include "calls.pxi"
 
 
 def no_interrupt():
@@ -107,13 +112,15 @@ cdef class UnicornVcpu(Counted):
 
     cdef readonly Exit exit
     cdef readonly VirtualCpu virtual
+    cdef str panic_message
     cdef readonly Tables tables
     cdef readonly Shadow shadow
     cdef readonly object native
     cdef object view, decoder, table, error
     cdef Compiled rows
     cdef list replaced  # rows that a handler may still be answering for
-    cdef bint running
+    cdef readonly bint running  # in run(), or in a call from outside it
+    cdef unsigned long runner  # the thread that is
     cdef uint64_t host_deadline_ns
     cdef object __weakref__
 
@@ -271,6 +278,22 @@ cdef class UnicornVcpu(Counted):
     def call_ring(self, ring, refused):
         return call_ring(self, ring, refused)
 
+    # ---- functions of the guest ----
+
+    def call_guest(self, uint64_t rip, tuple arguments, int64_t read_most=-1, uint64_t timeout_ns=0):
+        return call_guest(self, rip, arguments, read_most, timeout_ns)
+
+    def end_call(self, uint64_t result, uint64_t more):
+        cdef pv_call *call = self.c.call
+        if call == NULL or call.done:
+            raise GuestError(EPERM, "no call of the host's is under way")
+        call.result = result
+        call.more = more
+        call.done = True
+
+    def set_call_return(self, uint64_t rip):
+        self.c.call_return = rip
+
     # ---- the table ----
 
     def bind(self, table):
@@ -309,6 +332,7 @@ cdef class UnicornVcpu(Counted):
         if c.uc == NULL or c.dead:
             raise EngineError("this machine's engine has ended; make a new machine")
         self.running = True
+        self.runner = PyThread_get_thread_ident()
         self.error = None
         c.why = PV_RUNNING
         c.detail[0] = 0
@@ -346,7 +370,8 @@ cdef class UnicornVcpu(Counted):
         if c.why == PV_RAISED:
             error, self.error = self.error, None
             raise error
-        return WHY[c.why], c.status, c.detail.decode("utf-8", "replace")
+        detail = self.panic_message if c.why == PV_PANICKED else c.detail.decode("utf-8", "replace")
+        return WHY[c.why], c.status, detail
 
     def stop(self, int status):
         self.c.stop_status = status

@@ -58,7 +58,7 @@ cdef extern from "native/vcpu.h" nogil:
     enum: PV_SHAPE_EXIT, PV_SHAPE_CALL, PV_SHAPE_READ, PV_SHAPE_WRITE, PV_SHAPE_NATIVE
     enum: R_EXCEPTION, R_SOFTWARE, R_SYSCALL
     enum: PV_NATIVE_NONE, PV_NATIVE_REFLECT, PV_NATIVE_SHADOW_FAULT, PV_NATIVE_SYSCALL
-    enum: PV_RUNNING, PV_EXITED, PV_STOPPED, PV_TIMEOUT, PV_RAISED
+    enum: PV_RUNNING, PV_EXITED, PV_MAX_EXITS, PV_STOPPED, PV_PANICKED, PV_TIMEOUT, PV_UNHANDLED, PV_RAISED
     enum: PV_LEAVE_NONE, PV_LEAVE_STAY, PV_LEAVE_FAULT
     enum: PV_BUCKETS, PV_ENTRIES, PV_INDEX, PV_RECORDS, PV_DECODED
     enum: R_VMCALL, R_IO, R_MMIO
@@ -131,6 +131,10 @@ cdef extern from "native/vcpu.h" nogil:
         uint64_t gpa, flags
         int level
 
+    struct pv_call:
+        uint64_t result, more
+        cbool done
+
     struct pv_vcpu:
         uc_engine *uc
         uint8_t *cpu
@@ -166,6 +170,10 @@ cdef extern from "native/vcpu.h" nogil:
         uint64_t events_delivered, interrupts_delivered, double_faults, escapes, slices, python_exits
         uint32_t vmcb_page
         cbool guest_mode, nested
+        cbool hypercall
+        pv_call *call
+        uint32_t call_depth
+        uint64_t call_return
         void *python
         void *thread_state
         cbool gil
@@ -242,3 +250,8 @@ cdef extern from "native/vcpu.h" nogil:
 cdef extern from "native/vcpu.h":
     int pv_run_slice(pv_vcpu *c)
     int pv_run_released(pv_vcpu *c, uint64_t until_ns)
+    void pv_run_call(pv_vcpu *c, cbool further)
+    uint64_t pv_call_stack(pv_vcpu *c)
+    pv_fault pv_call_enter(pv_vcpu *c, pv_call *call, uint64_t rip, uint64_t *arguments, uint32_t pointers, void *image, uint64_t size)
+    cbool pv_call_leave(pv_vcpu *c)
+    void pv_call_note(pv_vcpu *c, uint64_t rip)

@@ -59,11 +59,15 @@ def read_msr(machine):
 def test_the_page_is_filled_and_remembered(booted):
     assert read_msr(booted) == 0
     assert answer(booted, Reason.MSR_WRITE, MSR, value=0x7000 | 1) is NEXT
-    assert booted.memory.read(0x7000, 4096) == b"\x0f\x01\xc1\xc3" + b"\xcc" * 4092
+    call = b"\x0f\x01\xc1\xc3"
+    give_back = bytes.fromhex("4889c7 4889d6 b804100000 0f01c1")  # mov rdi, rax; mov rsi, rdx; mov eax, 0x1004; vmcall
+    assert booted.memory.read(0x7000, 4096) == (call.ljust(64, b"\xcc") + give_back).ljust(4096, b"\xcc")
+    assert booted.vcpu.told[-1] == ("set_call_return", 0x7040)
     assert booted.memory.read(0x8000, 1) == b"\0"
     assert read_msr(booted) == 0x7001
     assert answer(booted, Reason.MSR_WRITE, MSR, value=0) is NEXT
     assert read_msr(booted) == 0
+    assert booted.vcpu.told[-1] == ("set_call_return", 0)
 
 
 @given(value=st.integers(0, (1 << 64) - 1) | st.integers(0, 1 << 21))

@@ -117,3 +117,18 @@ def test_two_plugins_of_one_number_are_reported(monkeypatch: pytest.MonkeyPatch)
     (finding,) = plugins_of(monkeypatch, LoadedPlugins(found, ()))
     assert (finding.ok, finding.wrong) == (False, "clash")
     assert "0x8001 is claimed by a (one) and by b (other)" in finding.detail
+
+
+def test_guests_in_c_have_a_compiler_or_are_told_how_to_get_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    (absent,) = command.c_guests()
+    assert (absent.ok, absent.needed) == (False, False)
+    assert absent.mend == "apt-get install gcc, or name yours in CC"
+    own = tmp_path / "gcc"
+    own.write_text('#!/bin/sh\necho "x86_64 gcc 1.2"\n')
+    own.chmod(0o755)
+    (found,) = command.c_guests()
+    assert (found.ok, found.detail) == (True, "x86_64 gcc 1.2")

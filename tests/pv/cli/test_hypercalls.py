@@ -56,3 +56,10 @@ def test_a_narrow_list_is_whole(
     assert max(map(len, text.splitlines())) <= width
     words = text.split()
     assert [word for call in abi.CALLS for word in call.result.split() if word not in words] == []
+
+
+def test_the_c_header_has_functions_for_calls(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hypercalls", "header", "c"]) == 0
+    text = capsys.readouterr().out
+    assert "static inline int64_t pvkit_console_write(const void *data, uint64_t data_bytes)" in text
+    assert "pvkit_return_from_event" not in text

@@ -98,6 +98,7 @@ def test_console_goes_to_stdout_and_nothing_else(
         (StopWhy.SHUTDOWN, None, 125),
         (StopWhy.UNHANDLED, None, 125),
         (StopWhy.ENGINE_ABORT, None, 125),
+        (StopWhy.PANICKED, None, 134),
     ],
 )
 def test_exit_code_says_how_it_ended(

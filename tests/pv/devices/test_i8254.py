@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from pv.devices.i8254 import HZ, I8254, NS_PER_S, clocks_at, ns_of
 from tests.pv.devices.fakes import FakeTime, Line
 
+LOAD = 1  # the clock that loads a count written at time 0
+
 
 class Timer:
     """A chip with its clock and line."""
@@ -46,7 +48,7 @@ def test_one_second_is_so_many_clocks() -> None:
 def test_mode_2_fires_at_each_period_without_drift(timer: Timer) -> None:
     timer.start(0x34, 11932)
     timer.time.stop_at(NS_PER_S)
-    assert timer.time.fired == [ns_of(11932 * n) for n in range(1, HZ // 11932 + 1)]
+    assert timer.time.fired == [ns_of(LOAD + 11932 * n) for n in range(1, HZ // 11932 + 1)]
     assert timer.line.rises == 1 + len(timer.time.fired), "and one for the level it starts with"
 
 
@@ -54,14 +56,14 @@ def test_mode_0_fires_once_exactly(timer: Timer) -> None:
     timer.start(0x30, 1000)
     assert not timer.line.level
     timer.time.stop_at(NS_PER_S)
-    assert timer.time.fired == [ns_of(1000)]
+    assert timer.time.fired == [ns_of(LOAD + 1000)]
     assert timer.line.level
 
 
 def test_mode_3_fires_once_a_period(timer: Timer) -> None:
     timer.start(0x36, 0)
-    timer.time.stop_at(ns_of(0x10000 * 3))
-    assert timer.time.fired == [ns_of(0x10000 * n) for n in (1, 2, 3)]
+    timer.time.stop_at(ns_of(LOAD + 0x10000 * 3))
+    assert timer.time.fired == [ns_of(LOAD + 0x10000 * n) for n in (1, 2, 3)]
 
 
 def test_a_control_word_stops_the_deadlines(timer: Timer) -> None:
@@ -74,7 +76,7 @@ def test_reprogramming_for_ever_holds_one_deadline(timer: Timer) -> None:
     for count in range(2, 500):
         timer.start(0x30, count)
     timer.time.stop_at(NS_PER_S)
-    assert timer.time.fired == [ns_of(499)]
+    assert timer.time.fired == [ns_of(LOAD + 499)]
 
 
 def test_a_period_of_one_clock_is_no_period(timer: Timer) -> None:
@@ -92,14 +94,14 @@ def test_a_late_engine_misses_periods_but_not_the_grid(timer: Timer) -> None:
     timer.start(0x34, 1000)
     timer.time.now = ns_of(3500)
     timer.time.clock.fire()
-    assert timer.time.deadline_ns == ns_of(4000)
+    assert timer.time.deadline_ns == ns_of(LOAD + 4000)
 
 
 def test_latched_count_is_held_while_time_goes_on(timer: Timer) -> None:
     timer.start(0x34, 0x8000)
-    timer.time.stop_at(ns_of(0x123))
+    timer.time.stop_at(ns_of(LOAD + 0x123))
     timer.pit.write(3, 1, 0x00)
-    timer.time.stop_at(ns_of(0x456))
+    timer.time.stop_at(ns_of(LOAD + 0x456))
     timer.pit.write(3, 1, 0x00)  # ignored: the first is not yet read
     assert timer.count() == 0x8000 - 0x123
     assert timer.count() == 0x8000 - 0x456
@@ -108,12 +110,15 @@ def test_latched_count_is_held_while_time_goes_on(timer: Timer) -> None:
 def test_read_back_latches_status_and_count_of_the_chosen_counters(timer: Timer) -> None:
     timer.start(0x34, 1000, channel=0)
     timer.start(0x34, 2000, channel=1)
-    timer.pit.write(3, 1, 0b1100_0110)  # counters 0 and 1
+    timer.pit.write(3, 1, 0b1110_0010)  # status of counter 0
+    assert timer.pit.read(0, 1) == 0xF4, "not loaded yet"
+    timer.time.stop_at(ns_of(LOAD))
+    timer.pit.write(3, 1, 0b1100_0110)  # both, of counters 0 and 1
     assert (timer.pit.read(0, 1), timer.count(0)) == (0xB4, 1000)
     assert (timer.pit.read(1, 1), timer.count(1)) == (0xB4, 2000)
     timer.pit.write(3, 1, 0b1110_0010)  # status alone
     assert timer.pit.read(0, 1) == 0xB4
-    timer.time.stop_at(ns_of(7))
+    timer.time.stop_at(ns_of(LOAD + 7))
     assert timer.count(0) == 993
 
 

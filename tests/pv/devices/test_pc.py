@@ -83,9 +83,9 @@ def test_the_timer_interrupts_by_line_0(board: Board) -> None:
     board.out(0x40, 0xE8)
     board.out(0x40, 0x03)
     for tick in (1, 2, 3):
-        board.time.stop_at(ns_of(1000 * tick) - 1)
+        board.time.stop_at(ns_of(1 + 1000 * tick) - 1)
         assert not board.intr.level
-        board.time.stop_at(ns_of(1000 * tick))
+        board.time.stop_at(ns_of(1 + 1000 * tick))
         assert board.pc.acknowledge() == 0x20
         board.out(0x20, 0x20)
 
@@ -111,12 +111,43 @@ def test_the_clock_interrupts_by_line_8(board: Board) -> None:
     assert board.inp(0x71) == 0xC0
 
 
+def test_the_firmware_leaves_virtual_wire_mode(board: Board) -> None:
+    apic = board.pc.apic
+    assert [apic.read(offset, 4) for offset in (0xF0, 0x350, 0x360, 0x320)] == [0x1FF, 0x700, 0x400, 0x10000]
+    (window,) = board.pc.windows()
+    assert (window.first, window.last, window.owner) == (0xFEE0_0000, 0xFEE0_0FFF, "local APIC")
+    assert window.read(0x30, 4) == 0x50014
+
+
+def test_the_8259_comes_before_the_apic_and_both_are_taken(board: Board) -> None:
+    board.initialize_pics()
+    board.out(0x43, 0x34)
+    board.out(0x40, 0xE8)
+    board.out(0x40, 0x03)
+    board.pc.apic.write(0x300, 4, 0x40041)
+    board.time.stop_at(ns_of(1 + 1000))
+    assert [board.pc.acknowledge() for _ in range(3)] == [0x20, 0x41, -1]
+    assert not board.intr.level
+
+
+def test_masking_lint0_silences_the_8259(board: Board) -> None:
+    board.initialize_pics()
+    board.pc.apic.write(0x350, 4, 0x10700)
+    board.out(0x43, 0x34)
+    board.out(0x40, 0xE8)
+    board.out(0x40, 0x03)
+    board.time.stop_at(ns_of(1 + 1000))
+    assert (board.intr.level, board.pc.acknowledge()) == (False, -1)
+    board.pc.apic.write(0x350, 4, 0x700)
+    assert (board.intr.level, board.pc.acknowledge()) == (True, 0x20)
+
+
 def test_port_b_gates_and_shows_timer_channel_2(board: Board) -> None:
     board.out(0x61, 0x01)
     for port, value in ((0x43, 0xB0), (0x42, 0xE8), (0x42, 0x03)):
         board.out(port, value)
     assert board.inp(0x61) & 0x21 == 0x01
-    board.time.stop_at(ns_of(1000))
+    board.time.stop_at(ns_of(1 + 1000))
     assert board.inp(0x61) & 0x21 == 0x21
 
 

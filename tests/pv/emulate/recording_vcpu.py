@@ -177,7 +177,9 @@ class Guest:
         self.log: list[tuple[Any, ...]] = self.vcpu.log
         self.table = DispatchTable()
         self.intr = Line()
-        self.apic = LocalApic(self.intr, lambda value: setattr(self.virtual, "cr8", value), lambda: 0, Clock(self.vcpu).at)
+        self.apic = LocalApic(
+            self.intr, lambda value: setattr(self.virtual, "cr8", value), lambda: 0, Clock(self.vcpu).at
+        )
 
     def add(self, rows: list[Row]) -> None:
         for row in rows:

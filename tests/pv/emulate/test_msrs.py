@@ -4,7 +4,6 @@ import pytest
 
 from pv.emulate.architecture import EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE, GP_0, MASK_32, MASK_64
 from pv.emulate.msrs import EFER_INDEX, MSRS, TSC_INDEX, Msr, canonical_address, writable_efer
-from pv.emulate.system_registers import SystemRegisters
 from pv.exits import NEXT, Reply
 from tests.pv.emulate.recording_vcpu import Guest
 

@@ -8,7 +8,7 @@ from guest_sdk import abi
 from pv.dispatch import ANY_KEY, DispatchTable, Row, Shape
 from pv.engines.base import GuestFault
 from pv.engines.scripted import EXIT_NS, ScriptedVcpu, Step, call, port_in, port_out
-from pv.exits import AGAIN, NEXT, WAIT, Exit, GuestError, Reason, Reply, StopWhy, fault, stop
+from pv.exits import AGAIN, NEXT, WAIT, Exit, GuestError, Reason, Reply, StopWhy, fault, panic, stop
 from pv.memory import GuestMemory
 
 ENOSYS, EPERM, EINVAL = (-abi.ERRNO[name] for name in ("ENOSYS", "EPERM", "EINVAL"))
@@ -100,18 +100,20 @@ def test_a_guest_fault_is_injected() -> None:
 
 def test_how_a_run_ends() -> None:
     memory = GuestMemory(2 << 20)
-    vcpu = ScriptedVcpu(memory, [call(7), call(7), call(7), Step(Exit(Reason.HLT)), Step(Exit(Reason.INVD))])
+    vcpu = ScriptedVcpu(memory, [call(7), call(7), call(7), call(7), Step(Exit(Reason.HLT)), Step(Exit(Reason.INVD))])
     vcpu.bind(DispatchTable([*calls(lambda: stop(3)), *answers(WAIT)]))
     assert vcpu.run(0, 0) == (StopWhy.EXITED, 3, "")
     assert vcpu.run(1, 0)[:2] == (StopWhy.EXITED, 3)
     vcpu.stop(9)
     assert vcpu.run(0, 0) == (StopWhy.STOPPED, 9, "")
+    vcpu.bind(DispatchTable([*calls(lambda: panic("no way")), *answers(WAIT)]))
+    assert vcpu.run(1, 0) == (StopWhy.PANICKED, 0, "no way")
     vcpu.bind(DispatchTable([*calls(lambda: 0), *answers(WAIT)]))
     assert vcpu.run(1, 0) == (StopWhy.MAX_EXITS, 0, "1 exits")
     assert vcpu.run(0, 0) == (StopWhy.HALTED, 0, "nothing can wake the guest")
     assert vcpu.run(0, 0) == (StopWhy.UNHANDLED, 0, "INVD 0x0 has no handler")
     assert vcpu.run(0, 0)[0] is StopWhy.HALTED
-    assert [entry.number for entry in vcpu.flight_record()] == [1, 2, 3, 4, 5]
+    assert [entry.number for entry in vcpu.flight_record()] == [1, 2, 3, 4, 5, 6]
 
 
 def test_waiting_passes_to_the_deadline_and_takes_the_interrupt() -> None:

@@ -38,6 +38,15 @@ def test_a_line_for_each_shape() -> None:
     ]
 
 
+def test_a_device_is_named_with_its_direction() -> None:
+    rows = [Row(Reason.MMIO, 0xFEE0_0000, 0xFEE0_0FFF, lambda _exit: NEXT, "test")]
+    steps = (Step(Exit(Reason.MMIO, 0xFEE0_00B0, error_code=2)), Step(Exit(Reason.MMIO, 0xFEE0_0020)))
+    assert trace(rows, *steps) == [
+        "1 1000 MMIO APIC EOI write rip=0x100000 -> next",
+        "2 2000 MMIO APIC ID read rip=0x100000 -> next",
+    ]
+
+
 def test_errors_are_written_and_passed_on() -> None:
     def refuse() -> int:
         raise GuestError(22)

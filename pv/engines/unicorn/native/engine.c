@@ -72,14 +72,14 @@ enum { HANDLE_WORDS = 256, CPU_WORDS = 64, KNOWN_CPU_WORD = 55, KNOWN_ENV_WORD =
 static bool find_route(uc_engine *uc, const uint8_t *blob)
 {
     uint64_t handle[HANDLE_WORDS];
-    struct pv_route known = { KNOWN_CPU_WORD, KNOWN_ENV_WORD, 0 };
+    struct pv_route known = { KNOWN_CPU_WORD, KNOWN_ENV_WORD, 0, 0 };
     if (!safe_read(uc, handle, sizeof handle))
         return false;
     bool found = leads(handle, known.cpu_word, known.env_word, blob); /* where 2.1.4's wheel has it, before a search */
     for (uint32_t cpu_word = 0; !found && cpu_word < HANDLE_WORDS; cpu_word++)
         for (uint32_t env_word = 0; !found && plausible(handle[cpu_word]) && env_word < CPU_WORDS; env_word++)
             if ((found = leads(handle, cpu_word, env_word, blob)))
-                known = (struct pv_route){ cpu_word, env_word, 0 };
+                known = (struct pv_route){ cpu_word, env_word, 0, 0 };
     /* struct uc_struct: cpu_context_size, next_pc, then four bools: hook_insert, first_tb, no_exit_request, init_done */
     const uint8_t *bytes = (const uint8_t *)handle;
     for (uint32_t word = 0; found && !known.no_exit_request && word + 2 < HANDLE_WORDS; word++)
@@ -87,6 +87,21 @@ static bool find_route(uc_engine *uc, const uint8_t *blob)
             known.no_exit_request = 8 * word + 18;
     pv_route = known;
     return found && known.no_exit_request;
+}
+
+/* Where nothing is being emulated, to ask for a stop sets one flag of the handle and changes nothing else of it. */
+static bool find_stop_request(uc_engine *uc)
+{
+    uint8_t before[8 * HANDLE_WORDS], after[8 * HANDLE_WORDS];
+    if (!safe_read(uc, before, sizeof before) || pv_uc.emu_stop(uc) || !safe_read(uc, after, sizeof after))
+        return false;
+    uint32_t changed = 0;
+    for (uint32_t at = 0; at < sizeof before; at++)
+        if (before[at] != after[at]) {
+            pv_route.stop_request = at;
+            changed++;
+        }
+    return changed == 1 && !before[pv_route.stop_request] && after[pv_route.stop_request] == 1;
 }
 
 static struct { int vector; int error; uint64_t rip; } seen;
@@ -119,12 +134,20 @@ static const char *probe(uc_engine *uc, uc_context *context, uint8_t *memory)
     pv_uc.reg_write(uc, UC_X86_REG_CR2, &cr2);
     pv_uc.reg_write(uc, UC_X86_REG_FS_BASE, &fs);
     pv_uc.reg_write(uc, UC_X86_REG_IDTR, &idtr);
+    uint64_t first[2] = { 0x1020304050607080, 0x90a0b0c0d0e0f000 }, last[2] = { 0x0102030405060708, 0x090a0b0c0d0e0f01 };
+    uint32_t mxcsr = 0x1fc0;
+    uint16_t fpu_control = 0x027f;
+    pv_uc.reg_write(uc, UC_X86_REG_XMM0, first);
+    pv_uc.reg_write(uc, UC_X86_REG_XMM15, last);
+    pv_uc.reg_write(uc, UC_X86_REG_MXCSR, &mxcsr);
+    pv_uc.reg_write(uc, UC_X86_REG_FPCW, &fpu_control);
     NEED(pv_uc.context_size(uc) == PV_CONTEXT_ENV + PV_ENV_SIZE, "the size of its saved context");
     NEED(!pv_uc.context_save(uc, context), "saving a context");
     const uint8_t *blob = (const uint8_t *)context + PV_CONTEXT_ENV;
     for (uint64_t i = 0; i < 16; i++)
         NEED(ENV64(blob, 8 * i) == 0x1122334455660000ull + i, "where general registers lie");
     NEED(find_route(uc, blob), "the way to its CPU state");
+    NEED(find_stop_request(uc), "where a stop is asked for");
     uint8_t *env = (uint8_t *)((uint64_t **)uc)[pv_route.cpu_word][pv_route.env_word];
     probe_env = env;
     NEED(ENV64(env, ENV_RIP) == rip, "where RIP lies");
@@ -132,6 +155,8 @@ static const char *probe(uc_engine *uc, uc_context *context, uint8_t *memory)
     NEED(ENV64(env, ENV_SEGMENTS + 24 * PV_FS + 8) == fs, "where segment caches lie");
     NEED(ENV64(env, ENV_IDT + 8) == idtr.base && ENV32(env, ENV_IDT + 16) == idtr.limit, "where IDTR lies");
     NEED(ENV32(env, ENV_OLD_EXCEPTION) == 0xffffffff, "where the exception in flight lies");
+    NEED(!memcmp(env + ENV_XMM, first, 16) && !memcmp(env + ENV_XMM_END - 64, last, 16), "where XMM registers lie");
+    NEED(ENV32(env, ENV_MXCSR) == mxcsr && ENV16(env, ENV_FPU_CONTROL) == fpu_control, "where the FPU's control words lie");
 
     /* Paging on, CPL 1 by patching, then faults with known vectors and error codes: hflags mean what we think. */
     uint64_t tables[3] = { 0x4003, 0x5003, 0x83 };

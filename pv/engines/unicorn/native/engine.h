@@ -42,16 +42,17 @@ const char *pv_engine_load(const char *path);
 /* Compare the layout below with a live engine. Returns NULL, or what differs. */
 const char *pv_engine_probe(void);
 
-/* The way from a handle to its CPU object, to its CPUX86State and to the flag that makes stops exact. It is found by the
- * probe: the saved context, whose layout follows from its size, is the reference that the live struct is known by. */
-struct pv_route { uint32_t cpu_word, env_word, no_exit_request; };
+/* The way from a handle to its CPU object, to its CPUX86State, to the flag that makes stops exact and to the one that asks
+ * for a stop. It is found by the probe: the saved context, whose layout follows from its size, is the reference that the live struct is known by. */
+struct pv_route { uint32_t cpu_word, env_word, no_exit_request, stop_request; };
 extern struct pv_route pv_route;
 enum { PV_CPU_INTERRUPT_REQUEST = 0x1c, PV_CONTEXT_ENV = 40, PV_ENV_SIZE = 5568 };
 
 /* Offsets in CPUX86State. */
 enum { ENV_RIP = 0x80, ENV_EFLAGS = 0x88, ENV_CC_OP = 0xa8, ENV_DF = 0xac, ENV_HFLAGS = 0xb0, ENV_HFLAGS2 = 0xb4,
        ENV_SEGMENTS = 0xb8, ENV_LDT = 0x148, ENV_TR = 0x160, ENV_GDT = 0x178, ENV_IDT = 0x190, ENV_CR = 0x1a8,
-       ENV_EFER = 0x250, ENV_ERROR_CODE = 0x1508, ENV_EXCEPTION_IS_INT = 0x150c, ENV_OLD_EXCEPTION = 0x1578,
+       ENV_EFER = 0x250, ENV_FPU = 0x25c, ENV_FPU_CONTROL = 0x262, ENV_MXCSR = 0x330, ENV_XMM = 0x338, ENV_XMM_END = ENV_XMM + 16 * 64,
+       ENV_ERROR_CODE = 0x1508, ENV_EXCEPTION_IS_INT = 0x150c, ENV_OLD_EXCEPTION = 0x1578,
        ENV_VMCB = 0x1580, ENV_INTERCEPT = 0x1590, ENV_INTERCEPT_CR_READ = 0x1598, ENV_INTERCEPT_CR_WRITE = 0x159a,
        ENV_INTERCEPT_EXCEPTIONS = 0x15a0, ENV_NESTED_CR3 = 0x15a8, ENV_NESTED_MODE = 0x15b0 };
 

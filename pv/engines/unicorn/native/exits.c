@@ -56,6 +56,14 @@ void pv_set_cr3(struct pv_vcpu *c, uint64_t gpa)
     pv_uc.tlb_flush(c->cpu);
 }
 
+static void show_time(struct pv_vcpu *c)
+{
+    if (c->clock_page) {
+        c->clock_page[1] = c->now_ns;
+        c->clock_page[0] += 2;
+    }
+}
+
 /* Count an exit, move the clock, write the flight record. */
 struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t key)
 {
@@ -63,10 +71,7 @@ struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t 
     struct pv_recorded *r = &c->records[c->exits % PV_RECORDS];
     entry->count++;
     c->now_ns += c->exit_cost_ns;
-    if (c->clock_page) {
-        c->clock_page[1] = c->now_ns;
-        c->clock_page[0] += 2;
-    }
+    show_time(c);
     r->number = c->exits++;
     r->tag = entry->tag;
     r->rip = ENV64(c->env, ENV_RIP);
@@ -180,8 +185,10 @@ static bool wait_for_event(struct pv_vcpu *c)
             pv_stop(c, PV_HALTED, 0, "halted with %s", wakes ? "nothing that could wake it" : "interrupts off");
             break;
         }
-        if (c->deadline_ns > c->now_ns)
+        if (c->deadline_ns > c->now_ns) {
             c->now_ns = c->deadline_ns;
+            show_time(c);
+        }
         pv_take_gil(c);
         pv_python.deadline(c);
         if (c->stop_asked || pv_clock_ns() >= c->slice_start_ns + c->slice_ns)
@@ -193,6 +200,10 @@ static bool wait_for_event(struct pv_vcpu *c)
 
 void pv_settle(struct pv_vcpu *c)
 {
+    if (c->call && c->call->done) { /* back to the host first; what is due comes after the exit in which it called */
+        pv_uc.emu_stop(c->uc);
+        return;
+    }
     if (c->waiting && !wait_for_event(c)) {
         pv_uc.emu_stop(c->uc);
         return;
@@ -203,7 +214,7 @@ void pv_settle(struct pv_vcpu *c)
     }
     if (!c->interrupt_pending)
         ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ; /* a shadow is worth a block of its own only where it hides something */
-    if (c->why == PV_RUNNING && c->interrupt_pending && pv_interrupts_on(c)) {
+    if (c->why == PV_RUNNING && c->interrupt_pending && !c->call && pv_interrupts_on(c)) {
         if (ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ)
             open_window(c);
         else

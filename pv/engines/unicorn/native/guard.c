@@ -10,6 +10,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction before, beneath; /* what stood there; what stood there under a handler set meanwhile */
 static volatile unsigned guarded;
+static volatile bool lingers; /* the handler stands although nobody is guarded: see pv_guard_leave */
 static __thread struct pv_vcpu *running;
 static __thread unsigned depth; /* a handler may run another machine */
 
@@ -18,10 +19,10 @@ static void on_abort(int signal_number, siginfo_t *info, void *unused)
     struct pv_vcpu *c = running;
     (void)unused;
     if (c && !c->in_hook && info->si_code == SI_TKILL && info->si_pid == getpid())
-        siglongjmp(c->abort_jump, 1);
+        siglongjmp(*c->abort_jump, 1);
     /* Not ours. A handler that was set while a guest ran saved this one, and comes back here once it has been asked. */
     static volatile sig_atomic_t passed_on;
-    sigaction(SIGABRT, guarded && !passed_on++ ? &before : &beneath, NULL);
+    sigaction(SIGABRT, (guarded || lingers) && !passed_on++ ? &before : &beneath, NULL);
     raise(signal_number);
 }
 
@@ -45,7 +46,14 @@ struct pv_vcpu *pv_guard_enter(struct pv_vcpu *c)
     if (!guarded++) {
         struct sigaction ours = { .sa_sigaction = on_abort, .sa_flags = SA_NODEFER | SA_SIGINFO };
         sigemptyset(&ours.sa_mask);
-        sigaction(SIGABRT, &ours, &before);
+        struct sigaction now;
+        sigaction(SIGABRT, &ours, &now);
+        if (now.sa_sigaction != on_abort) {
+            if (lingers)
+                beneath = before;
+            before = now;
+        }
+        lingers = false;
     }
     pthread_mutex_unlock(&lock);
     depth++;
@@ -53,17 +61,19 @@ struct pv_vcpu *pv_guard_enter(struct pv_vcpu *c)
     return outer;
 }
 
-void pv_guard_leave(struct pv_vcpu *outer)
+/* brief: one of many short stays, and the next may follow at once: the handler is left where it is, since each of two system
+ * calls would cost a tenth of the stay. A SIGABRT that comes meanwhile is not ours and is passed on. */
+void pv_guard_leave(struct pv_vcpu *outer, bool brief)
 {
     struct sigaction now;
     running = outer;
     depth--;
     pthread_mutex_lock(&lock);
-    if (!--guarded && !sigaction(SIGABRT, NULL, &now)) {
-        if (now.sa_sigaction == on_abort)
-            sigaction(SIGABRT, &before, NULL);
-        else
-            beneath = before; /* somebody has put a handler of theirs there meanwhile: it stays */
+    guarded--;
+    lingers = !guarded && brief;
+    if (!guarded && !brief && !sigaction(SIGABRT, &before, &now) && now.sa_sigaction != on_abort) {
+        beneath = before;
+        sigaction(SIGABRT, &now, NULL); /* somebody has put a handler of theirs there meanwhile: it stays */
     }
     pthread_mutex_unlock(&lock);
 }

@@ -189,7 +189,11 @@ static bool on_invalid(uc_engine *uc, void *user)
             bool stepping = ENV64(c->env, ENV_EFLAGS) & FLAG_TF;
             struct pv_entry *entry = pv_take(c, R_VMCALL, 0, number >> 31 ? PV_NO_NUMBER : (int64_t)number);
             c->exit.length = 3;
+            c->hypercall = true;
             pv_answer(c, entry);
+            c->hypercall = false;
+            if (c->dead) /* in a function that the handler called: nothing may run in this engine any more */
+                siglongjmp(*c->abort_jump, 1);
             ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ;
             if (stepping)
                 single_step(c, rip, delivered);
@@ -225,7 +229,7 @@ static void on_new_block(uc_engine *uc, uc_tb *block, uc_tb *before, void *user)
 
 static bool must_leave(struct pv_vcpu *c)
 {
-    return c->leave != PV_LEAVE_NONE || c->why != PV_RUNNING || (c->interrupt_pending && pv_interrupts_on(c)) || c->waiting
+    return c->leave != PV_LEAVE_NONE || c->why != PV_RUNNING || (c->interrupt_pending && !c->call && pv_interrupts_on(c)) || c->waiting
         || c->now_ns >= c->deadline_ns || c->exits >= c->max_exits || c->flush_translations;
 }
 

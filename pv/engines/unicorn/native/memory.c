@@ -131,8 +131,8 @@ struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t 
 /* Behind nested paging the processor walks the guest's own tables; a guest-physical address is the RAM's. */
 static bool code_walk(struct pv_vcpu *c, uint64_t gva, struct pv_mapping *to)
 {
-    if (!c->nested)
-        return pv_processor_walk(c, gva, to);
+    if (!c->nested) /* a shadow may have been emptied while a block runs that was fetched through it */
+        return pv_processor_walk(c, gva, to) || (c->mode == PV_TRAP && pv_guest_walk(c, gva, PF_I, to).vector < 0);
     c->v.cr3 = ENV64(c->env, ENV_CR + 24);
     return pv_guest_walk(c, gva, PF_I, to).vector < 0;
 }

@@ -52,27 +52,14 @@ static void pass_time(struct pv_vcpu *c)
     }
 }
 
-enum pv_why pv_run_slice(struct pv_vcpu *c)
+/* Into the engine, until it leaves by itself. An abort in there is an outcome. */
+static void enter_engine(struct pv_vcpu *c)
 {
-    c->slice_start_ns = pv_clock_ns();
-    c->slice_end_ns = c->slice_start_ns + c->slice_ns;
-    c->exits_at_slice = c->exits;
-    c->python_exits = 0;
-    /* Only where it has to: an interrupt that the guest lets in without an exit comes at its next one, not where slices end. */
-    if (c->unsettled || c->waiting || c->flush_translations) {
-        c->unsettled = false;
-        pv_settle(c);
-    }
-    if (c->why != PV_RUNNING || c->waiting)
-        return c->why;
-    if (!pv_watch(c)) {
-        pv_stop(c, PV_ENGINE_ERROR, 0, "cannot start the slicer thread");
-        return c->why;
-    }
-    uint64_t ran_before_ns = ran_ns();
     volatile uc_err error = UC_ERR_OK; /* read after the jump */
-    struct pv_vcpu *outer = pv_guard_enter(c);
-    if (sigsetjmp(c->abort_jump, 1)) {
+    sigjmp_buf here, *outer = c->abort_jump;
+    c->abort_jump = &here;
+    /* Without the signal mask, which costs a system call: the handler runs with the mask of what it interrupts. */
+    if (sigsetjmp(here, 0)) {
         char bytes[64];
         c->dead = true;
         describe_bytes(c, bytes, sizeof bytes);
@@ -87,13 +74,76 @@ enum pv_why pv_run_slice(struct pv_vcpu *c)
                 break;
         } while (!error && c->why == PV_RUNNING);
     }
-    pv_guard_leave(outer);
-    pv_unwatch(c);
-    c->slices++;
+    c->abort_jump = outer;
     if (error)
         pv_stop(c, PV_ENGINE_ERROR, 0, "%s at RIP %#llx", pv_uc.strerror(error), (unsigned long long)ENV64(c->env, ENV_RIP));
-    c->quiet_ns = c->exits == c->exits_at_slice ? c->quiet_ns + ran_ns() - ran_before_ns : 0;
+}
+
+/* What has to happen before the guest goes on. False where it does not. Only where it has to: an interrupt that the guest
+ * lets in without an exit comes at its next one, not where slices end. */
+static bool settle_first(struct pv_vcpu *c)
+{
+    if (c->unsettled || c->waiting || c->flush_translations) {
+        c->unsettled = false;
+        pv_settle(c);
+    }
+    return c->why == PV_RUNNING && !c->waiting;
+}
+
+static bool watch(struct pv_vcpu *c)
+{
+    if (pv_watch(c))
+        return true;
+    pv_stop(c, PV_ENGINE_ERROR, 0, "cannot start the slicer thread");
+    return false;
+}
+
+static void count_quiet(struct pv_vcpu *c, uint64_t exits_before, uint64_t ran_before_ns)
+{
+    c->quiet_ns = c->exits == exits_before ? c->quiet_ns + ran_ns() - ran_before_ns : 0;
     if (c->why == PV_RUNNING && c->quiet_ns >= PATIENCE_NS)
         pass_time(c);
+}
+
+enum pv_why pv_run_slice(struct pv_vcpu *c)
+{
+    uint64_t exits_before = c->exits;
+    c->slice_start_ns = pv_clock_ns();
+    c->slice_end_ns = c->slice_start_ns + c->slice_ns;
+    c->python_exits = 0;
+    if (!settle_first(c) || !watch(c))
+        return c->why;
+    uint64_t ran_before_ns = ran_ns();
+    struct pv_vcpu *outer = pv_guard_enter(c);
+    enter_engine(c);
+    pv_guard_leave(outer, false);
+    pv_unwatch(c);
+    c->slices++;
+    count_quiet(c, exits_before, ran_before_ns);
     return c->why;
+}
+
+/* A stretch of a function that the host has called: until it returns, something stops it, or the slice is over. Made in a
+ * handler, it runs in the slice of that exit, and the guard and the watch of that slice stand. further: not its first. */
+void pv_run_call(struct pv_vcpu *c, bool further)
+{
+    bool inside = c->call->in_hook;
+    uint64_t exits_before = c->exits;
+    if (further || !inside) {
+        c->slice_start_ns = pv_clock_ns();
+        c->slice_end_ns = c->slice_start_ns + c->slice_ns;
+    }
+    if (!settle_first(c) || (!inside && !watch(c)))
+        return;
+    uint64_t ran_before_ns = further ? ran_ns() : 0;
+    struct pv_vcpu *outer = inside ? NULL : pv_guard_enter(c);
+    c->in_hook = false;
+    enter_engine(c);
+    c->in_hook = inside;
+    if (!inside) {
+        pv_guard_leave(outer, true);
+        pv_unwatch(c);
+    }
+    if (further)
+        count_quiet(c, exits_before, ran_before_ns);
 }

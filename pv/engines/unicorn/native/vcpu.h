@@ -73,8 +73,19 @@ enum { PV_RECORDS = 64 };
 struct pv_decoded { uint64_t rip; uint8_t code[16]; void *insn; uint32_t reason; int64_t key; uint8_t length; };
 enum { PV_DECODED = 1024 };
 
+/* A function of the guest that the host has called: the state that the call is to leave as it was, and what came of it. */
+struct pv_call {
+    struct pv_call *outer; /* in whose handler this one is made; NULL: none */
+    struct pv_exit exit;
+    uint64_t result, more;
+    uint32_t space;
+    uint8_t iopl, interrupt_flag;
+    bool done, in_hook, hypercall, waiting, unsettled; /* done: the function has returned */
+    uint8_t registers[ENV_LDT], fpu[ENV_XMM_END - ENV_FPU];
+};
+
 enum pv_why { PV_RUNNING = -1, PV_EXITED, PV_HALTED, PV_MAX_EXITS, PV_TIMEOUT, PV_SHUTDOWN, PV_UNHANDLED, PV_ESCAPED,
-              PV_ENGINE_ABORT, PV_ENGINE_ERROR, PV_STOPPED, PV_RAISED };
+              PV_ENGINE_ABORT, PV_ENGINE_ERROR, PV_STOPPED, PV_PANICKED, PV_RAISED };
 
 struct pv_vcpu {
     uc_engine *uc;
@@ -106,11 +117,15 @@ struct pv_vcpu {
     enum pv_why why;
     int status;
     char detail[256];
-    uint64_t exits, exits_at_slice, max_exits;
+    uint64_t exits, max_exits;
     uint64_t now_ns, deadline_ns, exit_cost_ns;
     bool interrupt_pending, in_hook, in_block, timing, flush_translations, dead, waiting, unsettled, window_open, guest_mode, nested;
     uint32_t vmcb_page; /* of guest mode: the control block; the two pages behind it say which MSRs exit: all. 0: none yet */
-    bool escaped;
+    bool escaped, hypercall; /* hypercall: a VMCALL is being answered, between blocks: its handler may call the guest */
+    /* functions that the host calls */
+    struct pv_call *call; /* the innermost under way */
+    uint32_t call_depth;
+    uint64_t call_return; /* the gva that they return to; 0: the guest has named none */
     /* unsettled: something fell due that no exit will settle, so the next slice begins with it */
     /* what an in-block hook could not do there, done once the block is left */
     enum { PV_LEAVE_NONE, PV_LEAVE_ADVANCE, PV_LEAVE_STAY, PV_LEAVE_FAULT } leave;
@@ -120,7 +135,7 @@ struct pv_vcpu {
     uint64_t slice_ns, slice_start_ns, quiet_ns; /* quiet_ns: how long the guest has run since its last exit, counted by slices */
     volatile uint64_t slice_end_ns; /* the slicer moves it on when it repeats a stop */
     struct pv_vcpu *watch_next;
-    sigjmp_buf abort_jump;
+    sigjmp_buf *abort_jump; /* where an abort leads: of the innermost emulation */
     uint64_t events_delivered, interrupts_delivered, double_faults, escapes, slices;
     void *python; /* the Cython object, and whether its thread holds the GIL */
     void *thread_state;
@@ -242,10 +257,16 @@ bool pv_ring_count(const struct pv_ring *ring, uint32_t entries, uint32_t submit
 void pv_ring_read(const struct pv_ring *ring, uint32_t entries, uint32_t at, struct pv_ring_call *call);
 void pv_ring_write(struct pv_ring *ring, uint32_t entries, uint32_t at, uint64_t token, int64_t result);
 void pv_ring_publish(struct pv_ring *ring, uint32_t submit_head, uint32_t complete_tail);
+/* call.c: functions that the host calls. run.c: the time they get */
+uint64_t pv_call_stack(struct pv_vcpu *c);
+struct pv_fault pv_call_enter(struct pv_vcpu *c, struct pv_call *call, uint64_t rip, const uint64_t arguments[6], uint32_t pointers, void *image, uint64_t size);
+bool pv_call_leave(struct pv_vcpu *c);
+void pv_call_note(struct pv_vcpu *c, uint64_t rip);
+void pv_run_call(struct pv_vcpu *c, bool further);
 /* watchdog.c */
 bool pv_watch(struct pv_vcpu *c);
 void pv_unwatch(struct pv_vcpu *c);
 /* guard.c */
 struct pv_vcpu *pv_guard_enter(struct pv_vcpu *c);
-void pv_guard_leave(struct pv_vcpu *outer);
+void pv_guard_leave(struct pv_vcpu *outer, bool brief);
 #endif
