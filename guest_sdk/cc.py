@@ -116,9 +116,10 @@ def build(
     """The ELF of C and assembler `sources` (objects and archives as well).
 
     include, define: as -I and -D. flags: further ones, of the sources alone. calls: hypercalls beside the built-in
-    ones, with writes as stubs.calls_header takes it; features: plugins' own bits by name. show: gets each command; warn: what the compiler says all the
-    same. keep: a folder for what is made on the way. Raises AssemblyError for what cannot be a guest, CompilerMissing,
-    CompilationError, OSError.
+    ones, with writes as stubs.calls_header takes it; features: plugins' own bits by name. show: gets each command;
+    warn: what the compiler says all the same. keep: a folder for what is made on the way.
+
+    Raises AssemblyError for what cannot be a guest, CompilerMissing, CompilationError, OSError.
     """
     files = check_sources(sources)
     check_stack(stack_bytes)

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
 from guest_sdk import abi
 from guest_sdk.constants import NO_FEATURES, groups
@@ -85,7 +86,11 @@ def asm_header(calls: Iterable[abi.Call] = abi.CALLS, features: Mapping[str, int
     return "\n".join([*lines, ""])
 
 
-FILES = {"pvkit_abi.h": c_header, "pvkit_abi.inc": asm_header, "pvkit_calls.h": calls_header}
+FILES: Final[dict[str, Callable[[], str]]] = {
+    "pvkit_abi.h": c_header,
+    "pvkit_abi.inc": asm_header,
+    "pvkit_calls.h": calls_header,
+}
 
 
 def main() -> None:

@@ -67,8 +67,7 @@ int puts(const char *text)
 {
     struct console console;
     open_console(&console);
-    while (*text)
-        pvkit_sink_put(&console.sink, *text++);
+    pvkit_sink_write(&console.sink, text, strlen(text));
     pvkit_sink_put(&console.sink, '\n');
     return close_console(&console);
 }

@@ -22,6 +22,23 @@ void pvkit_sink_put(struct pvkit_sink *sink, char letter)
         *sink->at++ = letter;
 }
 
+/* The same for a run of letters, which is copied as far as there is room. */
+void pvkit_sink_write(struct pvkit_sink *sink, const char *text, size_t bytes)
+{
+    sink->total += bytes;
+    while (bytes) {
+        if (sink->at == sink->end && sink->drain)
+            sink->drain(sink);
+        size_t room = (size_t)(sink->end - sink->at), part = bytes < room ? bytes : room;
+        if (!part)
+            return;
+        memcpy(sink->at, text, part);
+        sink->at += part;
+        text += part;
+        bytes -= part;
+    }
+}
+
 static void put_many(struct pvkit_sink *sink, char letter, long count)
 {
     while (count-- > 0)
@@ -33,8 +50,7 @@ static void put_text(struct pvkit_sink *sink, const struct conversion *c, const 
     long padding = c->width - (long)length;
     if (!c->left)
         put_many(sink, ' ', padding);
-    while (length--)
-        pvkit_sink_put(sink, *text++);
+    pvkit_sink_write(sink, text, length);
     if (c->left)
         put_many(sink, ' ', padding);
 }
@@ -62,8 +78,7 @@ static void put_number(struct pvkit_sink *sink, const struct conversion *c, uint
     while (*prefix)
         pvkit_sink_put(sink, *prefix++);
     put_many(sink, '0', zeroes);
-    while (first < digits + sizeof digits)
-        pvkit_sink_put(sink, *first++);
+    pvkit_sink_write(sink, first, (size_t)count);
     if (c->left)
         put_many(sink, ' ', padding);
 }
@@ -186,10 +201,12 @@ void pvkit_format(struct pvkit_sink *sink, const char *format, va_list arguments
     va_list left;
     va_copy(left, arguments);
     while (*format) {
-        if (*format == '%')
+        const char *percent = strchr(format, '%');
+        size_t plain = percent ? (size_t)(percent - format) : strlen(format);
+        pvkit_sink_write(sink, format, plain);
+        format += plain;
+        if (percent)
             format = convert(sink, format, &left);
-        else
-            pvkit_sink_put(sink, *format++);
     }
     va_end(left);
 }

@@ -9,5 +9,6 @@ struct pvkit_sink {
     void (*drain)(struct pvkit_sink *sink);   /* makes room; NULL where what is over is dropped */
 };
 void pvkit_sink_put(struct pvkit_sink *sink, char letter);
+void pvkit_sink_write(struct pvkit_sink *sink, const char *text, size_t bytes);
 void pvkit_format(struct pvkit_sink *sink, const char *format, va_list arguments);
 #endif
