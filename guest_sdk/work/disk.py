@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "disk"
 OPERATION: Final = "read a block of 4 KiB and checksum it"
-DEFAULT_OPERATIONS: Final = 500
+DEFAULT_OPERATIONS: Final = 1_000
 
 BLOCK: Final = PAGE  # bytes
 BLOCKS: Final = 1024

@@ -44,7 +44,7 @@ def test_names_default_to_all_and_keep_their_order() -> None:
 
 
 def test_an_unknown_name_is_answered_with_those_there_are() -> None:
-    with pytest.raises(UnknownName, match=r"no workload is called 'mop'; there are console, clock, address-space"):
+    with pytest.raises(UnknownName, match=r"no workload is called 'mop'; there are console, clock, timer"):
         compare(["mop"])
     with pytest.raises(UnknownName, match="no technique is called 'magic'; there are paravirt, trap"):
         compare(["map"], ["magic"])
