@@ -190,7 +190,8 @@ class Machine:
 
     def call(self, name: str | int, *arguments: Any, returns: Any = int, timeout: float | None = None) -> Any:
         """Call a function of the guest, from a hypercall's handler or between runs. Raises as function() and it do."""
-        return self.function(name, returns=returns)(*arguments, timeout=timeout)
+        function = self.function(name, returns=returns)
+        return function(*arguments) if timeout is None else function(*arguments, timeout=timeout)
 
     def stop(self, status: int = 0) -> None:
         """Have run() return STOPPED with `status`, from a handler or from any thread."""

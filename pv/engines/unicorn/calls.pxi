@@ -111,32 +111,33 @@ cdef bytes read_result(pv_vcpu *c, uint64_t gva, uint64_t size, uint64_t most):
     return found
 
 
-cdef bint run_call(UnicornVcpu vcpu, uint64_t until_ns, uint64_t end_ns, uint64_t slice_ns) except -1:
-    """Run until the function has returned or something stops it. Whether that was `end_ns`, the call's own time.
+cdef uint64_t sooner(uint64_t one_ns, uint64_t other_ns) noexcept:
+    """Of two moments, each 0 for never."""
+    return min(one_ns, other_ns) if one_ns and other_ns else one_ns + other_ns
 
-    until_ns: when the run in whose handler this call is made is over; 0 for never. What a signal's handler raises leaves here.
+
+cdef int run_call(UnicornVcpu vcpu, uint64_t end_ns, uint64_t slice_ns) except -1:
+    """Run until the function has returned or something stops it: at `end_ns`, the time. 0: never.
+
+    What a signal's handler raises leaves here.
     """
     cdef pv_vcpu *c = vcpu.c
     cdef pv_call *call = c.call
-    cdef uint64_t now, left
+    cdef uint64_t now
     cdef bint further = False
     cdef PyThreadState *state
     while True:
         pv_run_call(c, further)
         if call.done or c.why != PV_RUNNING:
-            return False
+            return 0
         further = True
         now = pv_clock_ns()
         if c.stop_asked:
             pv_stop(c, PV_STOPPED, c.stop_status, b"")
-        elif until_ns and now >= until_ns:
-            pv_stop(c, PV_TIMEOUT, 0, b"")
         elif end_ns and now >= end_ns:
             pv_stop(c, PV_TIMEOUT, 0, b"")
-            return True
         else:
-            left = min(until_ns - now if until_ns else slice_ns, end_ns - now if end_ns else slice_ns)
-            c.slice_ns = min(slice_ns, max(left, 1000))
+            c.slice_ns = min(slice_ns, max(end_ns - now, 1000)) if end_ns else slice_ns
             state = PyEval_SaveThread()
             PyEval_RestoreThread(state)
             PyErr_CheckSignals()
@@ -158,8 +159,8 @@ cdef object call_guest(UnicornVcpu vcpu, uint64_t rip, tuple arguments, int64_t 
     cdef Passed passed
     cdef pv_call call
     cdef pv_fault fault
-    cdef uint64_t stopped_at = 0, max_exits, slice_ns, end_ns = 0
-    cdef bint inside = vcpu.running, own_time = False
+    cdef uint64_t stopped_at = 0, max_exits, slice_ns, outer_end_ns = 0
+    cdef bint inside = vcpu.running
     may_call(vcpu)
     pass_all(c, &passed, arguments)
     if not pv_canonical(rip):
@@ -174,21 +175,25 @@ cdef object call_guest(UnicornVcpu vcpu, uint64_t rip, tuple arguments, int64_t 
         vcpu.running = c.gil = True
         vcpu.runner = PyThread_get_thread_ident()
         vcpu.error = None
-        vcpu.host_deadline_ns = 0
+        vcpu.host_deadline_ns = vcpu.call_end_ns = 0
         c.max_exits = <uint64_t>-1
         c.why = PV_RUNNING
         c.detail[0] = 0
+    outer_end_ns = sooner(vcpu.host_deadline_ns, vcpu.call_end_ns)  # of the run, and of the calls within which this one is made
     if timeout_ns:
-        end_ns = pv_clock_ns() + timeout_ns
+        vcpu.call_end_ns = sooner(outer_end_ns, pv_clock_ns() + timeout_ns)
         c.slice_ns = min(slice_ns, max(timeout_ns, 1000))
+    else:
+        vcpu.call_end_ns = outer_end_ns
     found = None
     try:
-        own_time = run_call(vcpu, vcpu.host_deadline_ns, end_ns, slice_ns)
+        run_call(vcpu, vcpu.call_end_ns, slice_ns)
         if call.done and read_most >= 0:
             found = read_result(c, call.result, call.more, read_most)
     finally:
         stopped_at = ENV64(c.env, ENV_RIP)
         c.slice_ns = slice_ns
+        vcpu.call_end_ns = outer_end_ns
         if not pv_call_leave(c) and c.why == PV_RUNNING:
             pv_stop(c, PV_UNHANDLED, 0, b"the address space that the call was made in is destroyed")
             call.done = False
@@ -204,7 +209,7 @@ cdef object call_guest(UnicornVcpu vcpu, uint64_t rip, tuple arguments, int64_t 
         error, vcpu.error = vcpu.error, None
         raise error
     error = ended_by(c, stopped_at)
-    if inside and own_time:
+    if inside and c.why == PV_TIMEOUT and not (outer_end_ns and pv_clock_ns() >= outer_end_ns):  # its own time, and nobody else's
         c.why = PV_RUNNING
     elif inside:
         pv_call_note(c, stopped_at)

@@ -121,7 +121,7 @@ cdef class UnicornVcpu(Counted):
     cdef list replaced  # rows that a handler may still be answering for
     cdef readonly bint running  # in run(), or in a call from outside it
     cdef unsigned long runner  # the thread that is
-    cdef uint64_t host_deadline_ns
+    cdef uint64_t host_deadline_ns, call_end_ns  # 0: never
     cdef object __weakref__
 
     def __cinit__(self):
@@ -340,6 +340,7 @@ cdef class UnicornVcpu(Counted):
         c.unsettled = True  # what was asked for between two runs
         end = pv_clock_ns() + timeout_ns if timeout_ns else <uint64_t>-1
         self.host_deadline_ns = end if timeout_ns else 0
+        self.call_end_ns = 0
         try:
             while True:
                 now = pv_clock_ns()

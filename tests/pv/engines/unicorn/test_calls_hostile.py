@@ -393,3 +393,19 @@ def test_random_code(make: Make, inside: bool) -> None:
         with suppress(GuestError, EngineError):
             machine.call("bad", timeout=0.01)
         assert machine.vcpu.running is False
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_calls_within_calls_share_the_time_of_the_first(make: Make, own: bool) -> None:
+    """A function that has itself called for ever: at each depth the time is that of the call or the run around it."""
+    text = f"main: xor edi, edi\n {number('memory_size')} ret\nbad: mov eax, ASK\n vmcall\n jmp bad\n"
+    begin = "cmp qword ptr [room], 0\n je .done\n jmp bad\n.done: xor eax, eax\n ret\n"
+    machine = make(text.replace("ret\n", begin, 1), lambda machine, _n: machine.call("bad", timeout=0.02))
+    if own:
+        assert machine.run(timeout=30).status == 0
+        with pytest.raises(GuestCallError, match=r"bad\(\): did not return: time budget used up") as caught:
+            machine.call("bad", timeout=0.1)
+        assert caught.value.why is StopWhy.TIMEOUT
+    else:
+        machine.memory.write(machine.image.symbols["room"], b"\1")  # type: ignore[union-attr]  # it is loaded
+        assert machine.run(timeout=0.1).why is StopWhy.TIMEOUT
