@@ -13,19 +13,16 @@ from typing import Final
 
 from pv.devices.bus import all_ones
 from pv.devices.deadline import At
+from pv.devices.interprocessor import send
 from pv.devices.interrupt_queue import NO_VECTOR, InterruptQueue, word
 from pv.devices.local_apic_registers import (
     BASE,
     BASE_BOOT_PROCESSOR,
     BASE_ENABLE,
-    BROADCAST,
-    DFR_FLAT,
     DFR_ONES,
     EXTINT,
-    FIXED,
     LEGAL_FIRST,
     LINT0,
-    LOWEST_PRIORITY,
     LVT_OF_PIN,
     LVT_WRITABLE,
     MASK_32,
@@ -36,7 +33,7 @@ from pv.devices.local_apic_registers import (
     Lvt,
     Register,
     Svr,
-)  # fmt: skip
+)
 from pv.devices.local_apic_timer import LocalApicTimer
 
 EXTERNAL: Final = -2  # acknowledge(): the vector is that of the controller behind LINT0
@@ -219,26 +216,11 @@ class LocalApic:
     def _write_icr_low(self, value: int) -> None:
         """Send an interprocessor interrupt (11.6.1). INIT, start-up, SMI and NMI have no effect on this processor."""
         self._icr_low = value & Icr.WRITABLE
-        shorthand, delivery = value & Icr.SHORTHAND, value & Lvt.DELIVERY
-        if delivery not in (FIXED, LOWEST_PRIORITY) or (shorthand and delivery != FIXED):
-            return
-        if value & Lvt.VECTOR < LEGAL_FIRST:
+        sent, arrives = send(value, self._icr_high, self._ldr, self._dfr)
+        if sent and value & Lvt.VECTOR < LEGAL_FIRST:
             self._error(Esr.SEND_ILLEGAL_VECTOR)
-            return
-        to_self = shorthand in (Icr.TO_SELF, Icr.TO_ALL)
-        if to_self or (shorthand == Icr.NO_SHORTHAND and self._is_destination(bool(value & Icr.LOGICAL))):
+        elif arrives:
             self._accept(value & Lvt.VECTOR)
-
-    def _is_destination(self, logical: bool) -> bool:
-        """Whether ICR_HIGH names this processor (11.6.2)."""
-        wanted = self._icr_high >> 24
-        if not logical:
-            return wanted in (PROCESSOR_ID, BROADCAST)
-        mine = self._ldr >> 24
-        if self._dfr >> 28 == DFR_FLAT:
-            return bool(wanted & mine)
-        same_cluster = wanted >> 4 in (mine >> 4, 0xF)
-        return same_cluster and bool(wanted & mine & 0xF)
 
     # ---- interrupts from within ----
 

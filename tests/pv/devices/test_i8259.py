@@ -355,7 +355,7 @@ class Reference:
 STEP = st.one_of(
     st.tuples(st.just("request"), st.integers(0, 7)), st.tuples(st.just("take"), st.just(0)),
     st.tuples(st.just("ocw1"), st.integers(0, 255)), st.tuples(st.just("poll"), st.just(0)),
-    st.tuples(st.just("ocw2"), st.builds(lambda command, irq: command << 5 | irq, st.integers(0, 7), st.integers(0, 7))),
+    st.tuples(st.just("ocw2"), st.builds(lambda word, irq: word << 5 | irq, st.integers(0, 7), st.integers(0, 7))),
     st.tuples(st.just("special"), st.booleans()),
 )  # fmt: skip
 
