@@ -216,7 +216,7 @@ class Vcpu(CallsGuest, Protocol):
         ...
 
     def withdraw_interrupt(self) -> None:
-        """No interrupt is pending any more: it fell before the guest took it, and a guest that sleeps is not woken by it."""
+        """No interrupt is pending any more: it fell before it was taken, and a guest that sleeps is not woken by it."""
         ...
 
     def set_trap(self, vector: int, rip: int, flags: int) -> None:
