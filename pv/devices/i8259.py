@@ -16,6 +16,7 @@ ALL_LINES: Final = 0xFF
 LOWEST_BIT: Final = tuple((mask & -mask).bit_length() - 1 for mask in range(1 << LINES))  # -1 where there is none
 SPURIOUS_LINE: Final = 7  # "default IR7": what an acknowledge finds when the request is gone
 LOWEST_AT_RESET: Final = 7
+NOTHING_POLLED: Final = -1
 POLL_ANSWERED: Final = 0x80  # bit 7 of a poll's answer: a device was waiting
 COMMAND, DATA = 0, 1  # A0
 
@@ -28,9 +29,13 @@ class Icw1:
 
 
 ICW2_BASE: Final = 0xF8  # T7-T3
+ICW3_IDENTITY: Final = 0x07  # of a slave; a master's has a bit for each line with one
+IDENTITY_AT_RESET: Final = 7
 
 
 class Icw4:
+    """Buffered mode has no effect here: it drives bus transceivers. Nor has the choice between MCS-80 and 8086."""
+
     AUTO_EOI = 1 << 1
     SPECIAL_FULLY_NESTED = 1 << 4
 
@@ -62,14 +67,17 @@ class Ocw3:
 
 
 class I8259:
-    """One chip. interrupt(level) is its INT pin. `cascade` is the mask of lines that slaves drive.
+    """One chip. interrupt(level) is its INT pin. `slave` is its SP pin: what ICW3 says to it.
 
+    slaves: the lines on which ICW3 told a master that slaves are. identity: the line on which it told a slave it is.
     Until ICW1 comes every line is masked, so a machine whose guest never heard of the chip is left alone.
     """
 
-    def __init__(self, interrupt: Callable[[bool], None], cascade: int = 0) -> None:
+    def __init__(self, interrupt: Callable[[bool], None], *, slave: bool = False) -> None:
         self._interrupt = interrupt
-        self._cascade = cascade
+        self._is_slave = slave
+        self.slaves = 0
+        self.identity = IDENTITY_AT_RESET
         self.elcr = 0  # lines that are level-triggered
         self._lines = 0  # the pins as they are
         self._irr = 0
@@ -80,7 +88,8 @@ class I8259:
         self._ltim = False
         self._auto_eoi = self._rotate_in_aeoi = self._fully_nested = False
         self._special_mask = False
-        self._read_isr = self._poll = False
+        self._read_isr = False
+        self._polled: int | None = None  # what a poll command found, up to the next read
         self._expected: list[Callable[[int], None]] = []  # ICW2-4 still to come, in order
         self._asserted = False
 
@@ -112,8 +121,9 @@ class I8259:
     def take(self) -> int:
         """The first INTA pulse: the line (0-7) that is served from now on; INT falls, and rises if more waits."""
         irq = self._candidate()
-        if irq is None:
-            return SPURIOUS_LINE
+        return SPURIOUS_LINE if irq is None else self._serve(irq)
+
+    def _serve(self, irq: int) -> int:
         bit = 1 << irq
         if not self._is_level(bit):
             self._irr &= ~bit
@@ -127,9 +137,9 @@ class I8259:
 
     def read(self, offset: int, size: int) -> int:  # noqa: ARG002  (the bus's signature)
         """A0 = 0: IRR or ISR as OCW3 chose; A0 = 1: IMR; the first read after a poll command is the poll's answer."""
-        if self._poll:
-            self._poll = False
-            return POLL_ANSWERED | self.take() if self._candidate() is not None else 0
+        polled, self._polled = self._polled, None
+        if polled is not None:
+            return 0 if polled == NOTHING_POLLED else POLL_ANSWERED | self._serve(polled)
         if offset == DATA:
             return self._imr
         return self._isr if self._read_isr else self._irr
@@ -160,7 +170,9 @@ class I8259:
         self._isr = 0
         self._imr = 0
         self._lowest = LOWEST_AT_RESET
-        self._special_mask = self._read_isr = self._poll = False
+        self._special_mask = self._read_isr = False
+        self._polled = None
+        self.slaves, self.identity = 0, IDENTITY_AT_RESET
         self._auto_eoi = self._rotate_in_aeoi = self._fully_nested = False
         self._expected = [self._icw2]
         if not value & Icw1.SINGLE:
@@ -172,7 +184,10 @@ class I8259:
         self._base = value & ICW2_BASE
 
     def _icw3(self, value: int) -> None:
-        """Which lines have slaves, or which slave this is: the wiring knows, so nothing is kept."""
+        if self._is_slave:
+            self.identity = value & ICW3_IDENTITY
+        else:
+            self.slaves = value
 
     def _icw4(self, value: int) -> None:
         self._auto_eoi = bool(value & Icw4.AUTO_EOI)
@@ -181,7 +196,7 @@ class I8259:
     def _ocw2(self, command: int, level: int) -> None:
         match command:
             case Ocw2.END | Ocw2.ROTATE_AND_END:
-                irq = self._highest(self._isr & ~self._imr if self._special_mask else self._isr)
+                irq = self._highest(self._serving())
                 if irq is not None:
                     self._end(irq, command in ROTATES)
             case Ocw2.END_SPECIFIC | Ocw2.ROTATE_AND_END_SPECIFIC:
@@ -201,8 +216,9 @@ class I8259:
             self._special_mask = bool(value & Ocw3.SPECIAL_MASK)
         if value & Ocw3.READ_REGISTER:
             self._read_isr = bool(value & Ocw3.READ_ISR)
-        if value & Ocw3.POLL:
-            self._poll = True
+        if value & Ocw3.POLL:  # what is found now is what the next read serves: "Poll command"
+            irq = self._candidate()
+            self._polled = NOTHING_POLLED if irq is None else irq
 
     def _is_level(self, bit: int) -> bool:
         return self._ltim or bool(self.elcr & bit)
@@ -217,17 +233,19 @@ class I8259:
         shift = (self._lowest + 1) % LINES  # turn the mask until the line of highest priority is bit 0
         return (LOWEST_BIT[(mask >> shift | mask << LINES - shift) & ALL_LINES] + shift) % LINES
 
+    def _serving(self) -> int:
+        """The lines in service that count: in special mask mode a masked one holds nothing off, and no EOI finds it."""
+        return self._isr & ~self._imr if self._special_mask else self._isr
+
     def _candidate(self) -> int | None:
         """The line to be served now: requested, not masked, and above all that is in service."""
         wanted = self._irr & ~self._imr
         if not wanted or self._expected:  # no interrupts in the middle of initialization
             return None
-        if self._special_mask:  # only its own service blocks a line ("Special mask mode")
-            return self._highest(wanted & ~self._isr)
-        irq, serving = self._highest(wanted), self._highest(self._isr)
+        irq, serving = self._highest(wanted), self._highest(self._serving())
         if irq is None or serving is None or self._rank(irq) < self._rank(serving):
             return irq
-        again = self._fully_nested and irq == serving and bool(self._cascade >> irq & 1)
+        again = self._fully_nested and irq == serving and bool(self.slaves >> irq & 1)
         return irq if again else None
 
     def _drive(self, level: bool) -> None:

@@ -12,20 +12,14 @@ from collections.abc import Callable
 from typing import Final
 
 from pv.devices.bus import all_ones
-from pv.devices.deadline import At
-from pv.devices.interrupt_queue import NO_VECTOR, InterruptQueue, word
+from pv.devices.interprocessor import send
+from pv.devices.interrupt_queue import NO_VECTOR, word
 from pv.devices.local_apic_registers import (
     BASE,
     BASE_BOOT_PROCESSOR,
     BASE_ENABLE,
-    BROADCAST,
-    DFR_FLAT,
     DFR_ONES,
-    EXTINT,
-    FIXED,
     LEGAL_FIRST,
-    LINT0,
-    LOWEST_PRIORITY,
     LVT_OF_PIN,
     LVT_WRITABLE,
     MASK_32,
@@ -36,46 +30,18 @@ from pv.devices.local_apic_registers import (
     Lvt,
     Register,
     Svr,
-)  # fmt: skip
-from pv.devices.local_apic_timer import LocalApicTimer
-
-EXTERNAL: Final = -2  # acknowledge(): the vector is that of the controller behind LINT0
+)
+from pv.devices.local_interrupts import LocalInterrupts
 
 
-class LocalApic:
-    """The chip in its state after RESET. interrupt(level) is the processor's INTR; task_priority(class) tells of CR8.
-
-    now_ns() is virtual time; at(ns, callback) as deadline.At says. LINT0 is where an 8259 is connected.
-    """
-
-    def __init__(
-        self,
-        interrupt: Callable[[bool], None],
-        task_priority: Callable[[int], None],
-        now_ns: Callable[[], int],
-        at: At,
-    ) -> None:
-        self._interrupt = interrupt
-        self._tell_priority = task_priority
-        self._timer: Final = LocalApicTimer(now_ns, at)
-        self._pins = [False, False]  # LINT0, LINT1
-        self._asserted = False
-        self._enabled = True
-        self.reset()
+class LocalApic(LocalInterrupts):
+    """The chip: LocalInterrupts by its registers."""
 
     def reset(self) -> None:
-        """The state after power-up, RESET, or being enabled again (11.4.7.1); the pins stay as they are driven."""
-        self._queue = InterruptQueue()
-        self._lvt = dict.fromkeys(LVT_WRITABLE, Lvt.MASKED)
-        self._svr = 0xFF
         self._ldr = 0
         self._dfr = MASK_32
-        self._icr_low = self._icr_high = 0
-        self._errors = self._esr = 0  # detected since the last write of ESR, and what it then showed
-        self._timer.reset()
-        self._tell_priority(0)
-        self._reschedule()
-        self._update()
+        self._icr_low = self._icr_high = self._esr = 0
+        super().reset()
 
     # ---- the processor's side ----
 
@@ -93,55 +59,6 @@ class LocalApic:
             self._enabled = enabled
             self.reset()
         return True
-
-    def set_priority_class(self, value: int) -> None:
-        """A write of CR8: TPR is 16 times `value` (0-15)."""
-        self._queue.task_priority = value << 4
-        self._update()
-
-    def acknowledge(self) -> int:
-        """The vector to be taken now, EXTERNAL, or NO_VECTOR where INTR is low."""
-        self._drive(False)
-        if self._passes_external():
-            return EXTERNAL
-        vector = self._queue.next_vector() if self._enabled else NO_VECTOR
-        if vector != NO_VECTOR:
-            self._queue.serve(vector)
-            if vector == self._lvt[Register.LVT_TIMER] & Lvt.VECTOR:
-                self._reschedule()
-        self._update()
-        return vector
-
-    def lint(self, pin: int, level: bool) -> None:
-        """Drive LINT0 or LINT1. Without an enabled APIC they are INTR and NMI (11.4.3); nothing here takes an NMI."""
-        rises = level and not self._pins[pin]
-        self._pins[pin] = level
-        if rises or (level and self._lvt[LVT_OF_PIN[pin]] & Lvt.LEVEL):
-            self._pin_requests(pin)
-        self._update()
-
-    def _pin_requests(self, pin: int) -> None:
-        index = LVT_OF_PIN[pin]
-        entry = self._lvt[index]
-        if entry & (Lvt.MASKED | Lvt.DELIVERY | Lvt.REMOTE_IRR) or not self._enabled:
-            return  # ExtINT is passed through as it stands
-        if self._fire(index, level=bool(entry & Lvt.LEVEL)) and entry & Lvt.LEVEL:
-            self._lvt[index] |= Lvt.REMOTE_IRR
-
-    def _passes_external(self) -> bool:
-        """Whether the 8259 at LINT0 interrupts the processor; no priority holds it off (11.5.1, ExtINT)."""
-        if not self._pins[LINT0]:
-            return False
-        return not self._enabled or self._lvt[Register.LVT_LINT0] & (Lvt.DELIVERY | Lvt.MASKED) == EXTINT
-
-    def _update(self) -> None:
-        level = self._passes_external() or (self._enabled and self._queue.next_vector() != NO_VECTOR)
-        self._drive(level)
-
-    def _drive(self, level: bool) -> None:
-        if level is not self._asserted:
-            self._asserted = level
-            self._interrupt(level)
 
     # ---- the page ----
 
@@ -185,14 +102,6 @@ class LocalApic:
             self._end_level(vector)
         self._update()
 
-    def _end_level(self, vector: int) -> None:
-        """A level-triggered pin that is still driven asks again (11.8.5)."""
-        for pin, index in enumerate(LVT_OF_PIN):
-            if self._lvt[index] & Lvt.REMOTE_IRR and self._lvt[index] & Lvt.VECTOR == vector:
-                self._lvt[index] &= ~Lvt.REMOTE_IRR
-                if self._pins[pin]:
-                    self._pin_requests(pin)
-
     def _write_svr(self, value: int) -> None:
         self._svr = value & Svr.WRITABLE
         if not value & Svr.ENABLED:
@@ -219,51 +128,11 @@ class LocalApic:
     def _write_icr_low(self, value: int) -> None:
         """Send an interprocessor interrupt (11.6.1). INIT, start-up, SMI and NMI have no effect on this processor."""
         self._icr_low = value & Icr.WRITABLE
-        shorthand, delivery = value & Icr.SHORTHAND, value & Lvt.DELIVERY
-        if delivery not in (FIXED, LOWEST_PRIORITY) or (shorthand and delivery != FIXED):
-            return
-        if value & Lvt.VECTOR < LEGAL_FIRST:
+        sent, arrives = send(value, self._icr_high, self._ldr, self._dfr)
+        if sent and value & Lvt.VECTOR < LEGAL_FIRST:
             self._error(Esr.SEND_ILLEGAL_VECTOR)
-            return
-        to_self = shorthand in (Icr.TO_SELF, Icr.TO_ALL)
-        if to_self or (shorthand == Icr.NO_SHORTHAND and self._is_destination(bool(value & Icr.LOGICAL))):
+        elif arrives:
             self._accept(value & Lvt.VECTOR)
-
-    def _is_destination(self, logical: bool) -> bool:
-        """Whether ICR_HIGH names this processor (11.6.2)."""
-        wanted = self._icr_high >> 24
-        if not logical:
-            return wanted in (PROCESSOR_ID, BROADCAST)
-        mine = self._ldr >> 24
-        if self._dfr >> 28 == DFR_FLAT:
-            return bool(wanted & mine)
-        same_cluster = wanted >> 4 in (mine >> 4, 0xF)
-        return same_cluster and bool(wanted & mine & 0xF)
-
-    # ---- interrupts from within ----
-
-    def _fire(self, index: int, *, level: bool = False) -> bool:
-        """A local source's interrupt, where its entry delivers it as Fixed."""
-        entry = self._lvt[index]
-        if entry & (Lvt.MASKED | Lvt.DELIVERY):
-            return False
-        if entry & Lvt.VECTOR < LEGAL_FIRST:
-            if index != Register.LVT_ERROR:
-                self._error(Esr.RECEIVE_ILLEGAL_VECTOR)
-            return False
-        self._accept(entry & Lvt.VECTOR, level=level)
-        return True
-
-    def _accept(self, vector: int, *, level: bool = False) -> None:
-        """While disabled by software, an APIC takes no new interrupt (11.4.7.2)."""
-        if self._svr & Svr.ENABLED:
-            self._queue.accept(vector, level=level)
-            self._update()
-
-    def _error(self, bit: int) -> None:
-        if not self._errors & bit:
-            self._errors |= bit
-            self._fire(Register.LVT_ERROR)
 
     def _start_timer(self, count: int) -> None:
         self._timer.start(count)
@@ -271,17 +140,6 @@ class LocalApic:
 
     def _set_divide(self, value: int) -> None:
         self._timer.set_divide(value)
-        self._reschedule()
-
-    def _reschedule(self) -> None:
-        """A timer that is masked, or whose vector still waits to be taken, changes nothing when it expires."""
-        entry = self._lvt[Register.LVT_TIMER]
-        idle = entry & Lvt.MASKED or self._queue.waits(entry & Lvt.VECTOR)
-        self._timer.schedule(None if idle else self._expired)
-
-    def _expired(self) -> None:
-        self._timer.reached()
-        self._fire(Register.LVT_TIMER)
         self._reschedule()
 
 

@@ -16,9 +16,10 @@ from pv.devices.bus import IsaBus, Window
 from pv.devices.deadline import At
 from pv.devices.debug_exit import DebugExit
 from pv.devices.i8254 import I8254
-from pv.devices.local_apic import EXTERNAL, LocalApic
+from pv.devices.local_apic import LocalApic
 from pv.devices.local_apic_registers import BASE as APIC_PAGE
 from pv.devices.local_apic_registers import EXTINT, LINT0, NMI, PAGE_LAST, Register, Svr
+from pv.devices.local_interrupts import EXTERNAL
 from pv.devices.mc146818 import EPOCH_2000_S, Mc146818
 from pv.devices.pic_pair import PicPair
 from pv.devices.port_b import PortB

@@ -13,6 +13,7 @@ from pv.devices.i8259 import I8259, LINES
 
 CASCADE_LINE: Final = 2
 NO_INTERRUPT: Final = -1
+FLOATING: Final = 0xFF  # what the processor reads in an INTA cycle that no chip answers
 LEVEL_ALLOWED: Final = (0xF8, 0xDE)  # ELCR bits that can be set: not timer, keyboard, cascade; not RTC, coprocessor
 
 
@@ -20,8 +21,8 @@ class PicPair:
     """Lines 0-15, of which 2 is the slave. interrupt(level) is INTR of the processor."""
 
     def __init__(self, interrupt: Callable[[bool], None]) -> None:
-        self.master: Final = I8259(interrupt, cascade=1 << CASCADE_LINE)
-        self.slave: Final = I8259(partial(self.master.line, CASCADE_LINE))
+        self.master: Final = I8259(interrupt)
+        self.slave: Final = I8259(partial(self.master.line, CASCADE_LINE), slave=True)
         self._chips: Final = (self.master, self.slave)
 
     def line(self, irq: int, level: bool) -> None:
@@ -30,11 +31,16 @@ class PicPair:
         self._chips[chip].line(pin, level)
 
     def acknowledge(self) -> int:
-        """The processor's INTA cycles: the vector, or NO_INTERRUPT where INTR is low and there is nothing to take."""
+        """The processor's INTA cycles: the vector, or NO_INTERRUPT where INTR is low and there is nothing to take.
+
+        A line on which ICW3 put a slave is left to the slave of that identity; where there is none the bus floats.
+        """
         if not self.master.asserted:
             return NO_INTERRUPT
         irq = self.master.take()
-        return self.slave.acknowledge() if irq == CASCADE_LINE else self.master.vector(irq)
+        if not self.master.slaves >> irq & 1:
+            return self.master.vector(irq)
+        return self.slave.acknowledge() if irq == self.slave.identity else FLOATING
 
     def read_elcr(self, offset: int, size: int) -> int:  # noqa: ARG002  (the bus's signature)
         return self._chips[offset].elcr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pv.devices.i8259 import I8259
@@ -18,9 +18,9 @@ READ_IRR, READ_ISR, POLL = 0x0A, 0x0B, 0x0C
 class Chip:
     """A chip with its wire, and short names for what a driver does."""
 
-    def __init__(self, *words: int, cascade: int = 0) -> None:
+    def __init__(self, *words: int) -> None:
         self.line = Line()
-        self.pic = I8259(self.line, cascade)
+        self.pic = I8259(self.line)
         for port, word in zip((0, 1, 1, 1), words, strict=False):
             self.pic.write(port, 1, word)
 
@@ -248,8 +248,8 @@ def test_special_mask_mode_lets_lower_lines_in_while_one_is_masked_in_service(ch
 
 
 def test_special_fully_nested_mode_lets_a_cascade_line_interrupt_itself() -> None:
-    plain = Chip(0x11, 0x20, 0x04, 0x01, cascade=4)
-    nested = Chip(0x11, 0x20, 0x04, 0x11, cascade=4)
+    plain = Chip(0x11, 0x20, 0x04, 0x01)
+    nested = Chip(0x11, 0x20, 0x04, 0x11)
     for chip, expected in ((plain, False), (nested, True)):
         chip.request(2)
         chip.pic.acknowledge()
@@ -266,6 +266,131 @@ def test_poll_serves_as_an_acknowledge_would(chip: Chip) -> None:
     assert chip.pic.read(1, 1) & 0x80 == 0
 
 
+def test_a_poll_keeps_what_it_found_until_it_is_read(chip: Chip) -> None:
+    chip.request(6)
+    chip.command(POLL)
+    chip.request(1)
+    assert chip.pic.read(0, 1) == 0x86
+    assert chip.pic.acknowledge() == 0x21
+
+
+def test_what_is_in_service_and_not_masked_still_nests_in_special_mask_mode(chip: Chip) -> None:
+    chip.request(1)
+    chip.pic.acknowledge()
+    chip.mask(0x02)
+    chip.command(0x68)
+    chip.request(4)
+    chip.pic.acknowledge()
+    chip.request(6)
+    assert not chip.line.level
+    chip.request(3)
+    assert chip.pic.acknowledge() == 0x23
+
+
+def test_icw3_means_lines_to_a_master_and_an_identity_to_a_slave() -> None:
+    for slave, expected in ((False, (0xFA, 7)), (True, (0, 2))):
+        chip = I8259(Line(), slave=slave)
+        for port, word in zip((0, 1, 1, 1), (0x11, 0x20, 0xFA, 0x01), strict=True):
+            chip.write(port, 1, word)
+        assert (chip.slaves, chip.identity) == expected
+        chip.write(0, 1, 0x13)
+        assert (chip.slaves, chip.identity) == (0, 7)
+
+
+def test_buffered_mode_changes_nothing() -> None:
+    chip = Chip(0x11, 0x20, 0x04, 0x0D)
+    chip.request(3)
+    assert (chip.pic.acknowledge(), chip.status(READ_ISR)) == (0x23, 0x08)
+
+
+class Reference:
+    """The data sheet's words as sets and a list: `order` has the lines, highest priority first."""
+
+    def __init__(self, auto_eoi: bool, nested: bool, slaves: int) -> None:
+        self.auto_eoi, self.nested, self.slaves = auto_eoi, nested, slaves
+        self.order = list(range(8))
+        self.requested: set[int] = set()
+        self.serving: list[int] = []
+        self.masked: set[int] = set()
+        self.special = self.rotates = False
+
+    def next(self) -> int | None:
+        for irq in self.order:
+            held = irq in self.serving and not (self.special and irq in self.masked)
+            if irq in self.requested and irq not in self.masked and (
+                not held or (self.nested and self.slaves >> irq & 1)
+            ):  # fmt: skip
+                return irq
+            if held:
+                return None
+        return None
+
+    def rotate(self, irq: int) -> None:
+        while self.order[-1] != irq:
+            self.order.append(self.order.pop(0))
+
+    def take(self) -> int | None:
+        irq = self.next()
+        if irq is not None:
+            self.requested.discard(irq)
+            if not self.auto_eoi:
+                self.serving.append(irq)
+            elif self.rotates:
+                self.rotate(irq)
+        return irq
+
+    def ocw2(self, command: int, level: int) -> None:
+        seen = [irq for irq in self.order if irq in self.serving and not (self.special and irq in self.masked)]
+        ended = {1: seen[:1], 5: seen[:1], 3: [level], 7: [level]}.get(command, [])
+        for irq in ended:
+            self.serving = [other for other in self.serving if other != irq]
+            if command in (5, 7):
+                self.rotate(irq)
+        if command == 6:
+            self.rotate(level)
+        if command in (0, 4):
+            self.rotates = command == 4
+
+
+STEP = st.one_of(
+    st.tuples(st.just("request"), st.integers(0, 7)), st.tuples(st.just("take"), st.just(0)),
+    st.tuples(st.just("ocw1"), st.integers(0, 255)), st.tuples(st.just("poll"), st.just(0)),
+    st.tuples(st.just("ocw2"), st.builds(lambda word, irq: word << 5 | irq, st.integers(0, 7), st.integers(0, 7))),
+    st.tuples(st.just("special"), st.booleans()),
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(STEP, max_size=60), st.booleans(), st.booleans(), st.sampled_from([0, 4, 0xFF]))
+def test_priorities_are_those_of_the_data_sheet(
+    steps: list[tuple[str, int]], auto_eoi: bool, nested: bool, slaves: int
+) -> None:
+    chip, model = Chip(0x11, 0x20, slaves, 1 | auto_eoi << 1 | nested << 4), Reference(auto_eoi, nested, slaves)
+    for step, operand in steps:
+        match step:
+            case "request":
+                chip.request(operand)
+                model.requested.add(operand)
+            case "take" if chip.line.level:
+                assert chip.pic.acknowledge() - 0x20 == model.take()
+            case "poll":
+                irq = model.take()
+                chip.command(POLL)
+                assert chip.pic.read(0, 1) == (0 if irq is None else 0x80 | irq)
+            case "ocw1":
+                chip.mask(operand)
+                model.masked = {irq for irq in range(8) if operand >> irq & 1}
+            case "ocw2":
+                chip.command(operand)
+                model.ocw2(operand >> 5, operand % 8)
+            case "special":
+                chip.command(0x68 if operand else 0x48)
+                model.special = bool(operand)
+        assert chip.line.level is (model.next() is not None)
+        assert chip.status(READ_ISR) == sum(1 << irq for irq in set(model.serving))
+        assert chip.status(READ_IRR) == sum(1 << irq for irq in model.requested)
+
+
 OPERATION = st.one_of(
     st.tuples(st.just("line"), st.integers(0, 7), st.integers(0, 1)),
     st.tuples(st.just("write"), st.integers(0, 1), st.integers(0, 255)),
@@ -277,9 +402,9 @@ OPERATION = st.one_of(
 
 @given(st.lists(OPERATION, max_size=100), st.sampled_from([0, 4]))
 def test_any_accesses_stay_in_range_and_int_means_a_real_request(
-    operations: list[tuple[str, int, int]], cascade: int
+    operations: list[tuple[str, int, int]], slaves: int
 ) -> None:
-    chip = Chip(0x11, 0x20, 0x04, 0x01, cascade=cascade)
+    chip = Chip(0x11, 0x20, slaves, 0x01)
     for kind, number, value in operations:
         if kind == "line":
             chip.pic.line(number, bool(value))

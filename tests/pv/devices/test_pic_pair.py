@@ -95,3 +95,28 @@ def test_elcr_reads_back_and_spares_the_lines_that_are_always_edges(pair: PicPai
     for _ in range(2):
         assert pair.acknowledge() == 0x3A
         end(pair, 10)
+
+
+@pytest.mark.parametrize(("slaves", "identity", "vector"), [(0x00, 2, 0x32), (0x04, 5, 0xFF), (0x24, 2, 0x3C)])
+def test_the_cascade_is_as_it_was_programmed(line: Line, slaves: int, identity: int, vector: int) -> None:
+    """A master that knows of no slave names line 2 itself; where it waits for one that is not there, the bus floats."""
+    pair = PicPair(line)
+    for chip, words in ((pair.master, (0x11, 0x30, slaves, 0x01)), (pair.slave, (0x11, 0x38, identity, 0x01))):
+        for port, word in zip((0, 1, 1, 1), words, strict=True):
+            chip.write(port, 1, word)
+    pair.line(12, True)
+    assert pair.acknowledge() == vector
+
+
+def test_a_second_slave_line_of_higher_priority_is_let_in_by_special_full_nesting(line: Line) -> None:
+    pair = PicPair(line)
+    for chip, words in ((pair.master, (0x11, 0x30, 0x04, 0x11)), (pair.slave, (0x11, 0x38, 0x02, 0x01))):
+        for port, word in zip((0, 1, 1, 1), words, strict=True):
+            chip.write(port, 1, word)
+    pair.line(12, True)
+    assert pair.acknowledge() == 0x3C
+    pair.line(14, True)
+    assert not line.level, "it is below what is in service at the slave"
+    pair.line(9, True)
+    assert pair.acknowledge() == 0x39
+    assert in_service(pair) == (4, 0x12)
