@@ -38,7 +38,7 @@ def native_core() -> list[Extension]:
         extra_compile_args=["-O2", "-flto", "-fvisibility=hidden", "-std=gnu11", "-Wall"],
         extra_link_args=["-O2", "-flto"],
     )
-    mailbox = Extension("pv.isolation.mailbox", sources=["pv/isolation/mailbox.pyx"], extra_compile_args=["-O2", "-Wall"])
+    mailbox = Extension("pv.isolation.mailbox", sources=["pv/isolation/mailbox.pyx"], extra_compile_args=["-O2"])
     return list(cythonize([extension, mailbox], language_level=3))
 
 

@@ -13,7 +13,7 @@ MOST_BYTES: Final = 1 << 26
 
 
 class Console:
-    """Takes `most_bytes` of a guest in all: captures the first `kept_bytes`, and hands every byte, kept or not, to `echo`.
+    """Takes `most_bytes` of a guest in all: keeps the first `kept_bytes` and hands every byte to `echo`.
 
     Whether there is an echo makes no difference to the guest. `dropped` counts the bytes that were taken and not kept,
     `refused` those that were not taken.
@@ -37,7 +37,7 @@ class Console:
         self._text: str | None = ""
 
     def write(self, data: bytes | bytearray | memoryview | str) -> int:
-        """Take `data` (text as UTF-8) and return the bytes taken: fewer than all, then none, once the console is full."""
+        """Take `data` (text as UTF-8) and return the bytes taken: fewer than all, then none, once it is full."""
         taken = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else bytes(data)
         if len(taken) > self.room:
             self.refused += len(taken) - self.room

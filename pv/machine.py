@@ -82,7 +82,7 @@ class Machine:
     options: Mapping[str, Any]
     call_numbers: Mapping[str, int]
 
-    def __new__(cls, *_: Any, isolation: str = "none", **__: Any) -> Self:
+    def __new__(cls, *, isolation: str = "none", **_arguments: Any) -> Self:
         """A Machine, of the class that `isolation` names. Raises ValueError with those there are."""
         if cls is not Machine or isolation == "none":
             return super().__new__(cls)

@@ -36,7 +36,8 @@ class GuestMemory:
     """`size_bytes` of zeroed guest-physical memory at gpa 0, rounded up to a page.
 
     descriptor: a file whose first bytes the memory is, shared with whoever else maps it; it is made long enough, and
-    stays the caller's to close. Without one the memory is this process's own. Raises GuestError(EFAULT) on any access that does not lie wholly inside.
+    stays the caller's to close. Without one the memory is this process's own.
+    Raises GuestError(EFAULT) on any access that does not lie wholly inside.
     """
 
     def __init__(self, size_bytes: int, descriptor: int = -1) -> None:

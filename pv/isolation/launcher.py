@@ -12,9 +12,10 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Final
 
-from pv.isolation.zygote import END, FORK, MESSAGE
+from pv.isolation.zygote import DISMISS, END, FORK, MESSAGE
 
 _lock: Final = threading.Lock()
 _zygote: Zygote | None = None
@@ -31,7 +32,7 @@ class Zygote:
         if not sys.executable:
             raise LaunchError("isolation='process' starts a Python, and sys.executable names none")
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-c", "from pv.isolation.zygote import main; main()", str(theirs.fileno())],
@@ -82,11 +83,20 @@ def fork_worker(descriptor: int) -> int:
 
 def end_worker(process: int) -> int | None:
     """Kill that worker unless it has ended, and reap it: its wait status, None where nobody knows it any more."""
+    return _end(END, process)
+
+
+def dismiss_worker(process: int) -> None:
+    """Have that worker killed and reaped, which nobody waits for."""
+    _end(DISMISS, process)
+
+
+def _end(verb: int, process: int) -> int | None:
     with _lock:
         if _zygote is None:
             return None
         try:
-            status = _zygote.ask(END, process)
+            status = _zygote.ask(verb, process)
         except OSError:
             _drop()
             return None

@@ -19,7 +19,7 @@ from typing import Any, Final
 from pv.isolation.codec import CodecError
 from pv.isolation.errors import WorkerEnded, make_error
 from pv.isolation.frames import Ended, Frames
-from pv.isolation.launcher import end_worker, fork_worker
+from pv.isolation.launcher import dismiss_worker, end_worker, fork_worker
 from pv.isolation.mailbox import PAGE_BYTES, Mailbox
 from pv.isolation.protocol import COMMAND, CONSOLE_USED, FRAME, STOP_STATUS, WATCH_NS
 
@@ -86,7 +86,8 @@ class Link:
 
     def console_used(self) -> int:
         """Bytes of the guest's text in `room` that nobody has taken yet."""
-        return min(self._mailbox.word(CONSOLE_USED), len(self.room))
+        used: int = self._mailbox.word(CONSOLE_USED)
+        return min(used, len(self.room))
 
     def console_taken(self) -> None:
         self._mailbox.set_word(CONSOLE_USED, 0)
@@ -100,7 +101,9 @@ class Link:
 
     def close(self) -> None:
         """End the worker, if it has not ended, and give everything back. Closing twice is harmless."""
-        self.kill("the machine is closed")
+        if not self.ended:
+            self.ended = "the machine is closed"
+            dismiss_worker(self.process)
         if not self._page.closed:
             self._frames.close()
             self.room.release()

@@ -1,7 +1,7 @@
 """A machine whose guest runs in a process of its own: what pv.machine.Machine is, seen from the parent.
 
 The worker holds an ordinary machine: processor, devices, installed plugins. Here live what the caller handed over:
-handlers, console, trace, and a mapping of the same guest memory. Whatever ends the worker ends the run, with an outcome.
+handlers, console, trace, and a mapping of the same guest memory. Whatever ends the worker is the outcome of a run.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from os import PathLike
+from pathlib import Path
 from typing import Any, Final
 
 from pv.arguments import budgets, check_arguments
@@ -69,7 +70,9 @@ class ProcessMachine(Machine):
         check_arguments(memory, disabled_plugins, grants, quotas, console, disks)
         if not isinstance(engine, str) or isinstance(memory, GuestMemory):
             what = "memory" if isinstance(engine, str) else "engine"
-            raise ValueError(f"{what}=: an object of this process cannot be in another; isolation='process' takes a name or size")
+            raise ValueError(
+                f"{what}=: an object of this process cannot be in another; isolation='process' takes a name or size"
+            )
         self.isolation = isolation
         self._closed = self._running = False
         self._cleanup = ExitStack()
@@ -117,7 +120,7 @@ class ProcessMachine(Machine):
                     {
                         "memory_bytes": self.memory.size_bytes,
                         "members": members,
-                        "disks": [_disk_parts(disk) for disk in self.disks],
+                        "disks": list(map(_disk_parts, self.disks)),
                         "traced": trace is not None,
                         "echoes": self.console.echo is not None,
                         "console_most_bytes": self.console.room,
@@ -184,15 +187,18 @@ class ProcessMachine(Machine):
         self._check_open("patch()")
         self._link.ask("call", "machine", "patch", (gpa, bytes(data)), {})
 
+    @property
+    def process_id(self) -> int:
+        """The worker's."""
+        return self._link.process
+
     def _end_worker(self) -> None:
         """Have the worker's plugins tear down what they keep, and end it."""
         link = self._link
         if not link.ended and hasattr(self, "call_numbers"):
             link.deadline = time.monotonic() + CLOSE_S
-            try:
+            with suppress(WorkerEnded):
                 link.ask("close")
-            except WorkerEnded:
-                pass
             self._take_console()
         link.close()
 
@@ -209,7 +215,7 @@ class ProcessMachine(Machine):
         return [plugin.name, described, tuple(getattr(plugin, "features", ())), kept]
 
     def _answer(self, words: tuple[int, ...], frame: Any) -> tuple[int, ...]:
-        """The reply to one request. What a handler raises is kept for run(), which raises it once the worker is back."""
+        """The reply to one request. What a handler raises is kept for run(), which raises it later."""
         try:
             if self._link.console_used():
                 self._take_console()
@@ -226,7 +232,9 @@ class ProcessMachine(Machine):
 
     def _take_raised(self) -> BaseException:
         error, self._raised = self._raised, None
-        return error if error is not None else RuntimeError("the worker process speaks of an exception that nobody raised")
+        return (
+            error if error is not None else RuntimeError("the worker process speaks of an exception that nobody raised")
+        )
 
     def _take_console(self) -> None:
         """Hand on what the guest has said since this was last asked."""
@@ -264,8 +272,10 @@ def lost(why: str, seconds: float) -> Outcome:
 def _disk_parts(disk: Disk) -> tuple[str, str]:
     """Raises ValueError for a disk whose contents are in this process's memory."""
     if disk.written:
-        raise ValueError(f"disk {disk.path}: what was written to it is in this process; isolation='process' wants a fresh one")
-    return os.path.abspath(disk.path), disk.mode  # the zygote's folder may be another
+        raise ValueError(
+            f"disk {disk.path}: what was written to it is in this process; isolation='process' wants a fresh one"
+        )
+    return str(Path(disk.path).absolute()), disk.mode  # the zygote's folder may be another
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
-from pv.exits import NEXT, GuestError, Reply, ReplyKind
 from pv.engines.base import GuestFault
+from pv.exits import NEXT, GuestError, Reply, ReplyKind
 from pv.isolation.errors import HandlerRaised
 
 # The worker's requests that are no row.

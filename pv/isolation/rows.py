@@ -18,7 +18,9 @@ VALUE_LEAST: Final = -4095
 def describe_row(index: int, row: Row) -> list[Any]:
     """What the worker needs to have a stub in the row's place. Raises ValueError for a row that cannot have one."""
     if row.shape is Shape.NATIVE:
-        raise ValueError(f"{row.owner} ({row.name}): a function of the engine's cannot be reached from its worker process")
+        raise ValueError(
+            f"{row.owner} ({row.name}): a function of the engine's cannot be reached from its worker process"
+        )
     bits = tuple(row.argument_bits)
     shape, reason = int(row.shape), int(row.reason)
     return [index, reason, row.first, row.last, row.owner, row.name, shape, bits, row.user_allowed]

@@ -19,9 +19,9 @@ from pv.console import Console
 from pv.disk import Disk
 from pv.dispatch import Row, Shape
 from pv.exits import Reason
+from pv.isolation.codec import pack
 from pv.isolation.confine import die_with, give_up_rights, keep_only, limit_address_space
 from pv.isolation.errors import error_parts
-from pv.isolation.codec import pack
 from pv.isolation.frames import Ended, Frames
 from pv.isolation.mailbox import PAGE_BYTES, Mailbox
 from pv.isolation.protocol import COMMAND, CONSOLE, CONSOLE_USED, FRAME, STOP_STATUS, WATCH_NS, settle
@@ -108,12 +108,15 @@ def _obey_nothing(_message: Any) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Stubs:
-    """A member of the table whose handlers live in the parent. rows: as describe_row() in pv.isolation.rows has them."""
+    """A member of the table whose handlers live in the parent.
+
+    described: its rows, as pv.isolation.rows has it. kept: sets of numbers that binding them left in machine.state.
+    """
 
     name: str
     described: list[list[Any]]
     features: tuple[str, ...]
-    kept: dict[str, set[int]]  # sets of numbers that binding the rows left in machine.state
+    kept: dict[str, set[int]]
     parent: Parent
 
     def rows(self, machine: Machine) -> Iterator[Row]:
@@ -155,9 +158,7 @@ class Servant:
         self.parent = parent
         echoes = start["echoes"]
         console = Console(lambda data: parent.say(data, echoes), kept_bytes=0, most_bytes=start["console_most_bytes"])
-        members = [
-            Stubs(name, rows, features, kept, parent) for name, rows, features, kept in start["members"]
-        ]
+        members = [Stubs(name, rows, features, kept, parent) for name, rows, features, kept in start["members"]]
         arguments = start["arguments"]
         self.machine: Final = Machine(
             memory=memory,
@@ -225,14 +226,21 @@ def wait_for_work(lead: int, zygote: int) -> int:
     return serve(descriptors[0]) if data else 0
 
 
-def rehearse() -> None:
-    """Run a guest of one instruction under each technique, so that all memory that a run writes is this process's own."""
+def rehearse() -> list[str]:
+    """Run a guest of one instruction under each technique: what memory that writes is then this process's own.
+
+    Gives what came of each, in words.
+    """
+    ends = []
     for technique in TECHNIQUES:
         with Machine(memory="2MiB", technique=technique) as machine:
             machine.load(HLT)
-            pack(machine.run(timeout=1))
+            outcome = machine.run(timeout=1)
+            pack(outcome)
+            ends.append(f"{technique} {outcome.summary}")
     gc.collect()
     gc.freeze()
+    return ends
 
 
 def serve(descriptor: int) -> int:
@@ -264,5 +272,3 @@ def _make_servant(parent: Parent, start: dict[str, Any], ram: int) -> Servant:
     sizes = {name: options.get(name) or size(memory.size_bytes) for name, size in ENGINE_OPTIONS.items()}
     limit_address_space(memory.size_bytes + sizes["monitor_pages"] * 4096 + sizes["translation_buffer_bytes"])
     return Servant(parent, start, memory)
-
-

@@ -1,7 +1,7 @@
 """The process that worker processes are forked from: everything imported once, one thread, no machine of its own.
 
-Its one argument is a descriptor: a SOCK_SEQPACKET socket, on which it answers requests on a SOCK_SEQPACKET socket, in order, until
-the other end is closed; then it ends, and its workers with it.
+Its one argument is a descriptor: a SOCK_SEQPACKET socket, on which it answers requests in order until the other end is
+closed; then it ends, and its workers with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import traceback
 from contextlib import suppress
 from typing import Final
 
-FORK, END, READY = 1, 2, 3
+FORK, END, DISMISS, READY = 1, 2, 3, 4
 MESSAGE: Final = struct.Struct("<qq")  # a verb and the worker's process id; in an answer, the verb and a value
 
 
@@ -73,12 +73,15 @@ def serve(control: socket.socket) -> None:
         if len(data) != MESSAGE.size:
             return
         verb, process = MESSAGE.unpack(data)
+        answer = 0
         if verb == FORK:
             answer = fork_worker(spare, descriptors[0])
-        else:
+        elif verb == END:
             answer = end_worker(process)
         control.send(MESSAGE.pack(verb, answer))
-        if verb == FORK:
+        if verb == DISMISS:
+            end_worker(process)
+        elif verb == FORK:
             with suppress(OSError):  # then the next machine that asks is told
                 spare = Spare()
 
@@ -99,7 +102,7 @@ def fork_worker(spare: Spare | None, descriptor: int) -> int:
 
 
 def end_worker(process: int) -> int:
-    """Kill a worker, which does nothing to one that has ended: its status as waitpid has it, -1 where it is no child."""
+    """Kill a worker, which does nothing to one that has ended: its status as waitpid has it, -1 for no child."""
     try:
         os.kill(process, signal.SIGKILL)
         return os.waitpid(process, 0)[1]
