@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from tests.fuzz.campaign import genome_of, run, work
 from tests.fuzz.programs import build
 from tests.fuzz.runner import run_program
+from tests.fuzz.search import search
 
 
 def main() -> int:
@@ -23,6 +25,7 @@ def main() -> int:
     parser.add_argument(
         "--replay", metavar="FILE|NUMBER", help="run one guest again: a file, or a number of the seed's"
     )
+    parser.add_argument("--search", type=int, metavar="N", help="have hypothesis draw N guests, in this process")
     parser.add_argument("--work", type=int, nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:
@@ -34,6 +37,9 @@ def main() -> int:
         program = build(data)
         print(f"{program.technique}, {len(program.code)} bytes of code: {program.code[:64].hex(' ')} ...")
         print(run_program(program))
+        return 0
+    if arguments.search:
+        print(json.dumps(search(arguments.search, arguments.seed)))
         return 0
     started = time.monotonic()
     report = run(arguments.guests, arguments.workers, arguments.seed, arguments.findings, progress=True)

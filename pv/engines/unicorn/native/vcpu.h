@@ -270,4 +270,5 @@ void pv_unwatch(struct pv_vcpu *c);
 /* guard.c */
 struct pv_vcpu *pv_guard_enter(struct pv_vcpu *c);
 void pv_guard_leave(struct pv_vcpu *outer, bool brief);
+bool pv_guarded(void);
 #endif
