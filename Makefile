@@ -10,7 +10,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 BUILD  := pyproject.toml setup.py \
-          $(wildcard pv/engines/unicorn/*.pyx pv/engines/unicorn/*.px[di] pv/engines/unicorn/native/*.[ch])
+          $(wildcard pv/engines/unicorn/*.pyx pv/engines/unicorn/*.px[di] pv/engines/unicorn/native/*.[ch] \
+                     pv/isolation/*.pyx)
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
             $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
@@ -65,4 +66,5 @@ needs:
 
 clean:
 	rm -rf $(VENV) build .benchmarks *.egg-info pv/engines/unicorn/core.c pv/engines/unicorn/*.so
+	rm -f pv/isolation/mailbox.c pv/isolation/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,5 @@
-"""Builds the native core, the one extension of this project. All the rest stands in pyproject.toml.
+"""Builds the extensions: the native core, and the page that two processes talk through. All the rest stands in
+pyproject.toml.
 
 The core is compiled against the headers that the unicorn wheel ships and is not linked with its library:
 it finds the functions by dlopen at import, in the unicorn package that is then installed.
@@ -37,7 +38,8 @@ def native_core() -> list[Extension]:
         extra_compile_args=["-O2", "-flto", "-fvisibility=hidden", "-std=gnu11", "-Wall"],
         extra_link_args=["-O2", "-flto"],
     )
-    return list(cythonize([extension], language_level=3))
+    mailbox = Extension("pv.isolation.mailbox", sources=["pv/isolation/mailbox.pyx"], extra_compile_args=["-O2"])
+    return list(cythonize([extension, mailbox], language_level=3))
 
 
 setup(ext_modules=native_core())

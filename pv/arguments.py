@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pv.console import Console
+from pv.memory import GuestMemory
 
 TIMEOUT_MOST_S: Final = 1e9  # as ns it fits the engine's 64 bits
 EXITS_MOST: Final = (1 << 63) - 1  # likewise; no run gets that far
@@ -18,7 +19,7 @@ def check_arguments(
     memory: Any, disabled_plugins: Any, grants: Any, quotas: Any, console: Any, disks: Any = ()
 ) -> None:
     """Raises TypeError for an argument of Machine of the wrong kind. Values are judged where they are used."""
-    if isinstance(memory, bool) or not isinstance(memory, str | int):
+    if isinstance(memory, bool) or not isinstance(memory, str | int | GuestMemory):
         raise TypeError(f"memory={memory!r} is not a size; write '16MiB' or a number of bytes")
     for what, names in (("disabled_plugins", disabled_plugins), ("grants", grants), ("disks", disks)):
         if names is None and what == "grants":

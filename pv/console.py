@@ -1,6 +1,6 @@
-"""What a guest has said: a bounded capture, and an echo for whoever watches.
+"""What a guest has said: a bounded capture, an echo for whoever watches, and an end to it.
 
-A guest may write for ever; the monitor keeps the first part, counts the rest, and never grows past the bound.
+A guest may write for ever; the monitor keeps the first part, hands on a good deal more, and refuses the rest.
 """
 
 from __future__ import annotations
@@ -9,28 +9,42 @@ from collections.abc import Callable
 from typing import Final
 
 KEPT_BYTES: Final = 1 << 20
+MOST_BYTES: Final = 1 << 26
 
 
 class Console:
-    """Captures up to `kept_bytes`; hands every byte, kept or not, to `echo`.
+    """Takes `most_bytes` of a guest in all: keeps the first `kept_bytes` and hands every byte to `echo`.
 
-    `dropped` counts the bytes that the capture did not keep.
+    Whether there is an echo makes no difference to the guest. `dropped` counts the bytes that were taken and not kept,
+    `refused` those that were not taken.
     """
 
-    def __init__(self, echo: Callable[[bytes], object] | None = None, kept_bytes: int = KEPT_BYTES) -> None:
-        if kept_bytes < 0:
-            raise ValueError(f"console: kept_bytes={kept_bytes} is negative")
+    def __init__(
+        self,
+        echo: Callable[[bytes], object] | None = None,
+        kept_bytes: int = KEPT_BYTES,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
+        for name, value in (("kept_bytes", kept_bytes), ("most_bytes", most_bytes)):
+            if value < 0:
+                raise ValueError(f"console: {name}={value} is negative")
         self.echo = echo
         self.kept_bytes: Final = kept_bytes
+        self.room = most_bytes  # bytes that will still be taken
         self.dropped = 0
+        self.refused = 0
         self._kept = bytearray()
         self._text: str | None = ""
 
     def write(self, data: bytes | bytearray | memoryview | str) -> int:
-        """Take all of `data` (text as UTF-8) and return its bytes: a guest that loops until all is taken ends."""
+        """Take `data` (text as UTF-8) and return the bytes taken: fewer than all, then none, once it is full."""
         taken = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else bytes(data)
+        if len(taken) > self.room:
+            self.refused += len(taken) - self.room
+            taken = taken[: self.room]
         if not taken:
             return 0
+        self.room -= len(taken)
         room = self.kept_bytes - len(self._kept)
         if room > 0:
             self._kept += taken[:room]

@@ -15,6 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from importlib import import_module
 from os import PathLike
 from types import TracebackType
 from typing import Any, Final, Self
@@ -36,6 +37,7 @@ from pv.memory import PAGE_SIZE, GuestMemory, parse_size
 from pv.options import Option, settle_options
 from pv.outcome import RESUMABLE, Outcome, make_outcome
 from pv.plugin import LoadedPlugin, PluginError
+from pv.techniques import Technique
 from pv.techniques import technique as find_technique
 from pv.trace import Sink, wrap_rows
 
@@ -52,11 +54,15 @@ OWN_OPTIONS: Final = (
     Option("monitor_pages", help="most pages of the monitor's own tables", least=16, most=1 << 24),
     Option("translation_buffer_bytes", help="the engine's buffer of translated code", least=1, most=1 << 30),
 )
+CONSOLE_FULL: Final = "the console is full and refused what the guest wrote; Console(most_bytes=...) takes more"
+ISOLATIONS: Final = {"none": "pv.machine:Machine", "process": "pv.isolation:ProcessMachine"}  # imported when asked for
 
 
 class Machine:
     """One VM of `memory` bytes (`16MiB`, 4096 KiB ...) under `technique`, on `engine` (a name, or a factory).
 
+    isolation: "process" has the guest run in a worker process, behind the same verbs: see pv.isolation. memory: a
+    GuestMemory is used as it is and closed with the machine.
     hypercalls: Hypercall or Plugin objects beside the installed plugins; plugins=False leaves those out.
     strict: a plugin that fails to import is an error. grants: names of the calls that this guest may make, None for
     all. quotas: most calls a second (virtual) by name. console: a Console, or a callable that gets the bytes.
@@ -67,10 +73,30 @@ class Machine:
     Raises ValueError for an argument it cannot use, Collision and PluginError as pv.dispatch and pv.plugin say.
     """
 
+    console: Console
+    technique: Technique
+    memory: GuestMemory
+    vcpu: Any  # a pv.engines.base.Vcpu, with how it is started and its native handlers
+    clock: Any  # a Clock, or what stands for the one of a worker process
+    pc: Pc | None
+    options: Mapping[str, Any]
+    call_numbers: Mapping[str, int]
+
+    def __new__(cls, *, isolation: str = "none", **_arguments: Any) -> Self:
+        """A Machine, of the class that `isolation` names. Raises ValueError with those there are."""
+        if cls is not Machine or isolation == "none":
+            return super().__new__(cls)
+        if isolation not in ISOLATIONS:
+            raise ValueError(f"isolation={isolation!r} is not known: {', '.join(ISOLATIONS)}")
+        module, _, name = ISOLATIONS[isolation].partition(":")
+        found: type[Self] = getattr(import_module(module), name)
+        return super().__new__(found)
+
     def __init__(
         self,
         *,
-        memory: str | int = "16MiB",
+        isolation: str = "none",
+        memory: str | int | GuestMemory = "16MiB",
         technique: str = "paravirt",
         engine: str | EngineFactory = "unicorn",
         hypercalls: Iterable[Any] = (),
@@ -86,6 +112,7 @@ class Machine:
         trace: Sink | None = None,
     ) -> None:
         check_arguments(memory, disabled_plugins, grants, quotas, console, disks)
+        self.isolation = isolation
         self._closed = False
         self._cleanup = ExitStack()
         self.disks: tuple[Disk, ...] = ()
@@ -96,29 +123,29 @@ class Machine:
         self.outcome: Outcome | None = None
         self.notes: list[str] = []  # what a person should know and nothing fails for
         self.state: dict[str, Any] = {}  # what each plugin keeps for this machine, by the plugin's name
-        self.console: Final = console if isinstance(console, Console) else Console(console)
-        self.technique: Final = find_technique(technique)
+        self.console = console if isinstance(console, Console) else Console(console)
+        self.technique = find_technique(technique)
         make_vcpu = find_engine(engine)
         members, reports = find_members(
             self.technique, hypercalls, plugins=plugins, disabled=disabled_plugins, strict=strict
         )
         self.notes += reports
-        self.options: Final[Mapping[str, Any]] = settle_options(options or {}, known_options(OWN_OPTIONS, members))
+        self.options = settle_options(options or {}, known_options(OWN_OPTIONS, members))
         self.features: Final[Mapping[str, int]] = claim_features(members)  # plugins' own bits by name
         try:
             for disk in disks:
                 self._add_disk(disk)
-            self.memory: Final = GuestMemory(parse_size(memory))
+            self.memory = memory if isinstance(memory, GuestMemory) else GuestMemory(parse_size(memory))
             self._cleanup.callback(self.memory.close)
-            self.vcpu: Final = self._make_vcpu(make_vcpu)
-            self.clock: Final = Clock(self.vcpu)
+            self.vcpu = self._make_vcpu(make_vcpu)
+            self.clock = Clock(self.vcpu)
             self._cleanup.callback(self.clock.close)
             self.vcpu.set_timer_source(self.clock.fire)
-            self.pc: Final = self._make_pc() if self.technique.boot == "guest tables" else None
+            self.pc = self._make_pc() if self.technique.boot == "guest tables" else None
             for member in members:
                 self._set_up_plugin(member)
             parties = self._parties(members)
-            self.call_numbers: Mapping[str, int] = {}
+            self.call_numbers = {}
             self.table, self.call_numbers = build_table(
                 parties,
                 lambda rows: limit_calls(rows, grants, quotas, self.clock),
@@ -175,7 +202,10 @@ class Machine:
             console=self.console.text,
             seconds=time.perf_counter() - started,
             timed=self._time_exits,
+            console_refused=self.console.refused,
         )
+        if self.console.refused:
+            self._note_once(CONSOLE_FULL)
         return self.outcome
 
     def function(self, name: str | int, *, returns: Any = int) -> GuestFunction:
@@ -250,6 +280,10 @@ class Machine:
     def _check_open(self, what: str) -> None:
         if self._closed:
             raise RuntimeError(f"{what}: the machine is closed")
+
+    def _note_once(self, line: str) -> None:
+        if line not in self.notes:
+            self._note(line)
 
     def _note(self, line: str) -> None:
         self.notes.append(line)

@@ -44,6 +44,7 @@ class Outcome:
     by_key, latencies: by (reason name, key text). calls: hypercalls by name, those inside a multicall included.
     events: what the processor did by itself, by name. latencies: empty unless the machine times its exits.
     record: the last 64 exits where the stop is abnormal, else empty. seconds: of the host, this run only.
+    console_refused: bytes that the guest wrote after its console was full.
     """
 
     why: StopWhy
@@ -59,6 +60,7 @@ class Outcome:
     record: tuple[RecordedExit, ...] = field(repr=False)
     seconds: float
     console: str = field(repr=False)
+    console_refused: int = 0
 
     @property
     def ok(self) -> bool:
@@ -77,7 +79,8 @@ class Outcome:
             return f"exited with status {self.status}"
         if self.why is StopWhy.PANICKED:  # the message says where, in the guest's own words
             return f"{self.why.value}: {one_line(self.detail) or 'it does not say why'}"
-        place = "" if self.ok else f" at rip {self.rip:#x} ({self.code.hex(' ') or 'nothing mapped'})"
+        unknown = not (self.rip or self.code or self.exits)  # a worker process took them along
+        place = "" if self.ok or unknown else f" at rip {self.rip:#x} ({self.code.hex(' ') or 'nothing mapped'})"
         detail = self.detail.removeprefix(f"{self.why.value}: ")
         return f"{self.why.value}{place}" + (f": {detail}" if detail else "")
 
@@ -90,6 +93,7 @@ def make_outcome(
     console: str,
     seconds: float,
     timed: bool,
+    console_refused: int = 0,
 ) -> Outcome:
     """The outcome of a run that `ended` so (what Vcpu.run returned), with the counts that `vcpu` holds."""
     why, status, detail = ended
@@ -117,6 +121,7 @@ def make_outcome(
         record=() if why in ORDINARY else tuple(vcpu.flight_record()),
         seconds=seconds,
         console=console,
+        console_refused=console_refused,
     )
 
 

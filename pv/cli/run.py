@@ -38,6 +38,9 @@ def run(
         str, typer.Option(metavar="NAME", help="paravirt, or trap for unmodified guests.")
     ] = "paravirt",
     memory: Annotated[str, typer.Option(metavar="SIZE", help="Guest memory, such as 16MiB.")] = "16MiB",
+    isolation: Annotated[
+        str, typer.Option(metavar="HOW", help="none, or process: an engine that crashes ends the run, not the command.")
+    ] = "none",
     trace: Annotated[bool, typer.Option("--trace", help="Write a line for each exit to stderr.")] = False,
     disk: Annotated[
         list[str] | None,
@@ -63,6 +66,7 @@ def run(
     image = read_image(guest)
     check_engine()
     machine = make_machine(
+        isolation=isolation,
         memory=memory,
         technique=technique,
         trace=mention if trace else None,

@@ -42,6 +42,16 @@ def test_a_character_in_two_writes_is_one() -> None:
 def test_a_negative_bound_is_refused() -> None:
     with pytest.raises(ValueError, match="kept_bytes=-1"):
         Console(kept_bytes=-1)
+    with pytest.raises(ValueError, match="most_bytes=-1"):
+        Console(most_bytes=-1)
+
+
+def test_a_full_console_takes_what_fits_and_then_nothing() -> None:
+    seen: list[bytes] = []
+    console = Console(seen.append, kept_bytes=2, most_bytes=5)
+    assert [console.write(data) for data in (b"abc", b"defg", b"h", b"")] == [3, 2, 0, 0]
+    assert seen == [b"abc", b"de"]
+    assert (console.text, console.dropped, console.refused, console.room) == ("ab", 3, 3, 0)
 
 
 @given(st.lists(st.binary(max_size=20)), st.integers(0, 50))

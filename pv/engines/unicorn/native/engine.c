@@ -40,6 +40,11 @@ const char *pv_engine_load(const char *path)
         }
         memcpy((uint8_t *)&pv_uc + symbols[i].at, &function, sizeof function);
     }
+    if (!pv_bound_blocks(library)) {
+        snprintf(message, sizeof message, "%s calls its translator in a way that pvkit does not know; it needs the wheel of "
+                 "Unicorn 2.1.4: pip install unicorn==2.1.4", path);
+        return message;
+    }
     return NULL;
 }
 

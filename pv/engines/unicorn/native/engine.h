@@ -39,6 +39,7 @@ extern struct pv_engine_api pv_uc;
 
 /* Load the library at `path`. Returns NULL, or a message that says what is wrong and how to mend it. */
 const char *pv_engine_load(const char *path);
+bool pv_bound_blocks(void *library);
 /* Compare the layout below with a live engine. Returns NULL, or what differs. */
 const char *pv_engine_probe(void);
 

@@ -61,6 +61,9 @@ struct pv_vcpu *pv_guard_enter(struct pv_vcpu *c)
     return outer;
 }
 
+/* Whether this thread runs a guest of ours. */
+bool pv_guarded(void) { return running != NULL; }
+
 /* brief: one of many short stays, and the next may follow at once: the handler is left where it is, since each of two system
  * calls would cost a tenth of the stay. A SIGABRT that comes meanwhile is not ours and is passed on. */
 void pv_guard_leave(struct pv_vcpu *outer, bool brief)

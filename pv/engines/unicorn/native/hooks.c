@@ -151,6 +151,13 @@ static void on_interrupt(uc_engine *uc, uint32_t number, void *user)
         instruction = true;
     } else if (number > 0xff) {
         pv_stop(c, PV_ENGINE_ERROR, 0, "the engine reports event %#x at RIP %#llx", number, (unsigned long long)ENV64(c->env, ENV_RIP));
+    } else if (number == VEC_PF && pv_cpl(c) != c->ring && pv_cpl(c) != 3 && ENV32(c->env, ENV_ERROR_CODE) & PF_FETCH) {
+        /* Translating the first block at that privilege came upon a page that is not there: on_new_block was not asked. */
+        c->escaped = true;
+        pv_uc.emu_stop(c->uc);
+        c->unsettled = true;
+        c->in_hook = false;
+        return;
     } else if (ring_holds(c)) {
         c->exit.error_code = ENV32(c->env, ENV_ERROR_CODE);
         c->exit.address = ENV64(c->env, ENV_CR + 16);

@@ -15,6 +15,7 @@ enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x8
 #define PTE_NX (1ull << 63)
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
 enum { VEC_DE = 0, VEC_DB = 1, VEC_UD = 6, VEC_DF = 8, VEC_TS = 10, VEC_NP = 11, VEC_SS = 12, VEC_GP = 13, VEC_PF = 14, VEC_AC = 17, VEC_MC = 18 };
+enum { PF_FETCH = 0x10 }; /* in the error code of a #PF: an instruction was to be read */
 enum pv_mode { PV_TRAP, PV_PARAVIRT };
 
 /* An exception that the guest must get; vector -1: none. */
@@ -269,4 +270,5 @@ void pv_unwatch(struct pv_vcpu *c);
 /* guard.c */
 struct pv_vcpu *pv_guard_enter(struct pv_vcpu *c);
 void pv_guard_leave(struct pv_vcpu *outer, bool brief);
+bool pv_guarded(void);
 #endif
