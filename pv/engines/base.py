@@ -216,11 +216,7 @@ class Vcpu(CallsGuest, Protocol):
         ...
 
     def withdraw_interrupt(self) -> None:
-<<<<<<< HEAD
         """What was pending fell before the guest took it: it wakes no guest that sleeps."""
-=======
-        """No interrupt is pending any more: it fell before it was taken, and a guest that sleeps is not woken by it."""
->>>>>>> apic
         ...
 
     def set_trap(self, vector: int, rip: int, flags: int) -> None:
