@@ -80,6 +80,7 @@ class Machine:
     clock: Any  # a Clock, or what stands for the one of a worker process
     pc: Pc | None
     options: Mapping[str, Any]
+    features: Mapping[str, int]  # plugins' own bits by name
     call_numbers: Mapping[str, int]
 
     def __new__(cls, *, isolation: str = "none", **_arguments: Any) -> Self:
@@ -131,7 +132,7 @@ class Machine:
         )
         self.notes += reports
         self.options = settle_options(options or {}, known_options(OWN_OPTIONS, members))
-        self.features: Final[Mapping[str, int]] = claim_features(members)  # plugins' own bits by name
+        self.features = claim_features(members)
         try:
             for disk in disks:
                 self._add_disk(disk)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pv.disk import DiskError
 from pv.dispatch import Collision
 from pv.engines.base import GuestFault
-from pv.exits import GuestError
+from pv.exits import GuestCallError, GuestError
 from pv.loaders.image import LoadError
 from pv.plugin import PluginError, describe
 
@@ -42,6 +42,7 @@ KNOWN: Final[dict[str, Callable[..., BaseException]]] = {
     },
     **{one.__name__: one for one in (LoadError, DiskError, PluginError, Collision, WorkerError, HandlerRaised)},
     "GuestError": GuestError,
+    "GuestCallError": lambda text, errno, ended: GuestCallError(text, errno, ended if ended[0] else None),
     "GuestFault": GuestFault,
     "OSError": OSError,
     "EngineError": engine_error,
@@ -52,6 +53,8 @@ def error_parts(error: BaseException) -> list[Any]:
     """[class name, arguments, traceback as text] of an exception that is to cross."""
     text = "".join(traceback.format_exception(error))
     name = type(error).__name__
+    if isinstance(error, GuestCallError):
+        return ["GuestCallError", [str(error), error.errno, (error.why, error.status, error.detail)], text]
     if isinstance(error, GuestError):
         return ["GuestError", [error.errno, str(error)], text]
     if isinstance(error, GuestFault):

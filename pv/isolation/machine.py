@@ -25,7 +25,9 @@ from pv.disk import Disk
 from pv.dispatch import Row
 from pv.engines import EngineFactory
 from pv.exits import StopWhy
+from pv.guest_call import GuestFunctions
 from pv.isolation.errors import HandlerRaised, WorkerEnded
+from pv.isolation.functions import Functions
 from pv.isolation.link import Link
 from pv.isolation.protocol import NOTHING, RAISED
 from pv.isolation.proxy import RemoteClock, remote_vcpu
@@ -34,6 +36,7 @@ from pv.loaders import read_guest
 from pv.machine import Machine
 from pv.memory import GuestMemory, parse_size
 from pv.outcome import RESUMABLE, ExitCounts, Outcome
+from pv.plugin import LoadedPlugin
 from pv.techniques import technique as find_technique
 from pv.trace import Sink
 from pv.trace.text import line_sink
@@ -74,10 +77,11 @@ class ProcessMachine(Machine):
                 f"{what}=: an object of this process cannot be in another; isolation='process' takes a name or size"
             )
         self.isolation = isolation
-        self._closed = self._running = False
+        self._closed = False
         self._cleanup = ExitStack()
         self.disks: tuple[Disk, ...] = ()
-        self._set_up: list[Any] = []
+        self._set_up: list[LoadedPlugin] = []
+        self._functions = None
         self._raised: BaseException | None = None
         self._rows: list[Row] = []
         self._answers: list[Callable[[tuple[int, ...]], tuple[int, ...]]] = []
@@ -133,8 +137,9 @@ class ProcessMachine(Machine):
             self.notes += made["notes"]
             self.options = made["options"]
             self.call_numbers = made["call_numbers"]
+            self.features = made["features"]
         except BaseException:
-            self.close()
+            self._log_all(self._free())
             raise
 
     def load(self, guest: str | PathLike[str] | bytes) -> None:
@@ -142,6 +147,7 @@ class ProcessMachine(Machine):
         self._check_open("load()")
         data = bytes(guest) if isinstance(guest, bytes | bytearray | memoryview) else read_guest(guest)
         self.image, notes = self._link.ask("load", data)
+        self._functions = GuestFunctions(Functions(self._link, self.vcpu), self.image, self.technique)
         self._add_notes(notes)
 
     def run(self, timeout: float | None = None, max_exits: int | None = None) -> Outcome:
@@ -156,7 +162,7 @@ class ProcessMachine(Machine):
             raise RuntimeError(f"run(): the guest has ended: {self.outcome.summary}")
         timeout_ns, _ = budgets(timeout, max_exits)
         link = self._link
-        self._running = link.running = True
+        link.running = True
         started = time.monotonic()
         link.deadline = started + timeout_ns / 1e9 + link.grace_s if timeout_ns else None
         try:
@@ -171,7 +177,7 @@ class ProcessMachine(Machine):
                 raise KeyboardInterrupt
         finally:
             link.deadline = None
-            self._running = link.running = False
+            link.running = False
         self._take_console()
         self.outcome = dataclasses.replace(outcome, console=self.console.text)
         self._add_notes(notes)
@@ -192,6 +198,10 @@ class ProcessMachine(Machine):
         """The worker's."""
         return self._link.process
 
+    @property
+    def _running(self) -> bool:
+        return hasattr(self, "_link") and self._link.running
+
     def _end_worker(self) -> None:
         """Have the worker's plugins tear down what they keep, and end it."""
         link = self._link
@@ -211,7 +221,7 @@ class ProcessMachine(Machine):
             described.append(describe_row(len(self._rows), row))
             self._rows.append(row)
             self._answers.append(answer_row(row))
-        kept = numbers_kept(self.state, (one.name for one in self._set_up))
+        kept = numbers_kept(self.state, (one.plugin.name for one in self._set_up))
         return [plugin.name, described, tuple(getattr(plugin, "features", ())), kept]
 
     def _answer(self, words: tuple[int, ...], frame: Any) -> tuple[int, ...]:

@@ -25,11 +25,22 @@ VCPU_VERBS: Final = frozenset(
         *("read_linear", "write_linear", "cpuid", "set_task_switched", "write_code", "inject", "request_interrupt"),
         *("set_trap", "set_kernel_stack", "set_syscall_entry", "call", "set_clock_page", "set_event_page"),
         *("counters", "calls", "events", "latencies", "flight_record", "stop"),
+        *("call_guest", "end_call", "set_call_return", "note_write", "translate", "withdraw_interrupt"),
     }
 )
 # What takes a function of the parent's, or what the worker's machine does itself.
 NOT_ACROSS: Final = frozenset(
-    {"bind", "run", "close", "call_batch", "set_deadline", "set_timer_source", "set_interrupt_source", "time_exits"}
+    {
+        "bind",
+        "run",
+        "close",
+        "call_batch",
+        "call_ring",
+        "set_deadline",
+        "set_timer_source",
+        "set_interrupt_source",
+        "time_exits",
+    }
 )
 
 

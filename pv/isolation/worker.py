@@ -201,7 +201,12 @@ class Servant:
 
     def described(self) -> dict[str, Any]:
         machine = self.machine
-        return {"notes": machine.notes, "call_numbers": dict(machine.call_numbers), "options": dict(machine.options)}
+        return {
+            "notes": machine.notes,
+            "call_numbers": dict(machine.call_numbers),
+            "options": dict(machine.options),
+            "features": dict(machine.features),
+        }
 
     def _load(self, data: bytes) -> Any:
         self.machine.load(data)

@@ -1,4 +1,4 @@
-"""Wild addresses, mutated kernels, tables in nonsense places: each run has an outcome, and memory outside stays as it is."""
+"""Wild addresses, mutated kernels, tables in nonsense places: each run has an outcome and keeps to its memory."""
 
 from __future__ import annotations
 
