@@ -85,6 +85,26 @@ def set_up(machine: MachineView) -> EventPorts:
     return EventPorts(machine.memory)
 
 
+def save(ports: EventPorts) -> tuple[int | None, bytes]:
+    """Where the page is, and a bit for each open port, little-endian."""
+    return ports.gpa, ports.opened.to_bytes(BITMAP_BYTES, "little")
+
+
+def restore(machine: MachineView, saved: tuple[int | None, bytes]) -> None:
+    """Put both back; the engine has the page itself."""
+    gpa, opened = saved
+    ports = ports_of(machine)
+    if gpa is not None:
+        check_page(machine.memory, gpa)
+    ports.gpa, ports.opened = gpa, int.from_bytes(opened, "little")
+    machine.vcpu.set_interrupt_source(no_upcall if gpa is None else ports.acknowledge)
+
+
+def no_upcall() -> int:
+    """The interrupt source of a guest without an event page."""
+    return NONE_PENDING
+
+
 def ports_of(machine: MachineView) -> EventPorts:
     """The machine's ports, as the plugin's set-up left them."""
     found: EventPorts = machine.state["events"]
@@ -214,4 +234,6 @@ PLUGIN: Final = Plugin(
     (event_page, event_open, event_close, event_send, event_mask, event_wait, event_deliver),
     ("events",),
     on_set_up=set_up,
+    on_save=save,
+    on_restore=restore,
 )

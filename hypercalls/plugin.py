@@ -40,6 +40,9 @@ class Plugin:
 
     For guests: c_include is a directory for a C guest's include path, c_sources are compiled and linked into it;
     guest_routines(guest) adds routines to a guest_sdk.Guest. Raises ValueError, TypeError for what cannot be used.
+
+    For snapshots: on_save(state) -> what msgpack can hold of the state, and on_restore(machine, that); a plugin without
+    them must keep no state, or no snapshot is taken of its machine.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Plugin:
     c_include: Path | None = None
     c_sources: tuple[Path, ...] = ()
     guest_routines: Callable[[Any], None] | None = None
+    on_save: Callable[[Any], Any] | None = None
+    on_restore: Callable[[MachineView, Any], None] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not PLUGIN_NAME.fullmatch(self.name):

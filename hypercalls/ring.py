@@ -14,6 +14,7 @@ import struct
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from errno import EAGAIN, EFAULT, EINVAL, ENOSPC
+from functools import partial
 from typing import Final
 
 from guest_sdk import abi
@@ -158,6 +159,16 @@ def poll(rings: Rings, number: int, ring: Ring) -> None:
         raise
 
 
+def check_span(machine: MachineView, gpa: int, entries: int) -> None:
+    """Raises GuestError: EINVAL for a number of entries or a place that no ring has, EFAULT outside memory."""
+    if not 0 < entries <= abi.RING_MOST or entries & entries - 1:
+        raise GuestError(EINVAL, f"{entries} entries are not a power of two up to {abi.RING_MOST}")
+    if gpa % PAGE_SIZE:
+        raise GuestError(EINVAL, f"gpa {gpa:#x} is not the start of a page")
+    if gpa + LAYOUT.size_bytes + entries * ENTRY_BYTES > machine.memory.size_bytes:
+        raise GuestError(EFAULT, f"a ring of {entries} entries at {gpa:#x} is not inside guest memory")
+
+
 @hypercall(0x1061, "ring_open", result="id of a new ring of calls")
 def ring_open(machine: MachineView, ring_gpa: int, entries: U32, port: U32) -> int:
     """Share a ring of `entries` calls, a power of two; completions raise `port`, or nothing where it is NO_PORT.
@@ -165,12 +176,7 @@ def ring_open(machine: MachineView, ring_gpa: int, entries: U32, port: U32) -> i
     The ring starts a page: its head, then `entries` ring_submission, then as many ring_completion. All its indices
     are 0: the guest zeroes its own line first. -ENOSPC where this machine has 16 rings.
     """
-    if not 0 < entries <= abi.RING_MOST or entries & entries - 1:
-        raise GuestError(EINVAL, f"{entries} entries are not a power of two up to {abi.RING_MOST}")
-    if ring_gpa % PAGE_SIZE:
-        raise GuestError(EINVAL, f"gpa {ring_gpa:#x} is not the start of a page")
-    if ring_gpa + LAYOUT.size_bytes + entries * ENTRY_BYTES > machine.memory.size_bytes:
-        raise GuestError(EFAULT, f"a ring of {entries} entries at {ring_gpa:#x} is not inside guest memory")
+    check_span(machine, ring_gpa, entries)
     if port != abi.NO_PORT:
         check_port(machine, port)
     rings = rings_of(machine)
@@ -219,4 +225,33 @@ def set_up(machine: MachineView) -> Rings:
     return Rings(machine, machine.vcpu, machine.clock, machine.memory.view, refused)
 
 
-PLUGIN: Final = Plugin(NAME, "1", (ring_open, ring_kick, ring_close), (NAME,), on_set_up=set_up)
+SAVED: Final = ("gpa", "entries", "port", "submit_head", "complete_tail", "left", "judged_tail")
+
+
+def save(rings: Rings) -> list[list[int]]:
+    """[id, the fields of SAVED, when it is to be looked at and that timer's number, or 0 and 0] of each open ring."""
+    saved = []
+    for number, ring in rings.open.items():
+        polling = ring.polling if ring.polling is not None and ring.polling.pending else None
+        timer = [polling.deadline_ns, polling.number] if polling else [0, 0]
+        saved.append([number, *(getattr(ring, name) for name in SAVED), *timer])
+    return saved
+
+
+def restore(machine: MachineView, saved: list[list[int]]) -> None:
+    """Have the same rings open. The clock has forgotten when those that there were are looked at."""
+    rings = rings_of(machine)
+    rings.open.clear()
+    for number, gpa, entries, port, submit_head, complete_tail, left, judged_tail, deadline_ns, order in saved:
+        if gpa < 0:
+            raise GuestError(EFAULT, f"a ring at {gpa}")
+        check_span(machine, gpa, entries)
+        indices = [index & INDEX_MASK for index in (submit_head, complete_tail, left, judged_tail)]
+        ring = rings.open[number] = Ring(gpa, entries, port, *indices)
+        if order:
+            ring.polling = rings.clock.at(deadline_ns, partial(poll, rings, number, ring))
+            ring.polling.number = order
+
+
+CALLS: Final = (ring_open, ring_kick, ring_close)
+PLUGIN: Final = Plugin(NAME, "1", CALLS, (NAME,), on_set_up=set_up, on_save=save, on_restore=restore)

@@ -59,6 +59,12 @@ def forget(machine: MachineView, port: int) -> None:
         timer.armed.cancel()
 
 
+def check_times(deadline_ns: int, period_ns: int) -> None:
+    """Raises GuestError(EINVAL) for a period that is too short, and for times past TIME_MOST."""
+    if max(deadline_ns, period_ns) > abi.TIME_MOST or 0 < period_ns < abi.TIMER_PERIOD_LEAST:
+        raise GuestError(EINVAL, f"timer at {deadline_ns} ns, every {period_ns} ns")
+
+
 @hypercall(0x1022, "timer_set", result="0; raises the port then")
 def timer_set(machine: MachineView, port: U32, deadline_ns: int, period_ns: int) -> int:
     """Raise `port` at `deadline_ns` of clock_read's time, at once if that is past, and then every `period_ns`.
@@ -67,8 +73,7 @@ def timer_set(machine: MachineView, port: U32, deadline_ns: int, period_ns: int)
     TIMER_PERIOD_LEAST, in which a guest could get nothing done between ticks, and for times past TIME_MOST.
     """
     check_port(machine, port)
-    if max(deadline_ns, period_ns) > abi.TIME_MOST or 0 < period_ns < abi.TIMER_PERIOD_LEAST:
-        raise GuestError(EINVAL, f"timer at {deadline_ns} ns, every {period_ns} ns")
+    check_times(deadline_ns, period_ns)
     forget(machine, port)
     timer = timers_of(machine)[port] = PortTimer(deadline_ns, period_ns)
     arm(machine, port, timer)
@@ -88,4 +93,24 @@ def set_up(machine: MachineView) -> dict[int, PortTimer]:
     return {}
 
 
-PLUGIN: Final = Plugin(NAME, "1", (timer_set, timer_cancel), (NAME,), on_set_up=set_up)
+def save(timers: dict[int, PortTimer]) -> list[list[int]]:
+    """[port, deadline, period, its number in the clock's order] of each timer."""
+    armed = [(port, timer, timer.armed) for port, timer in timers.items()]
+    return [[port, timer.deadline_ns, timer.period_ns, a.number if a else 0] for port, timer, a in armed]
+
+
+def restore(machine: MachineView, saved: list[list[int]]) -> None:
+    """Have the same timers again. The clock has forgotten those that there were."""
+    timers = timers_of(machine)
+    timers.clear()
+    for port, deadline_ns, period_ns, number in saved:
+        check_times(deadline_ns, period_ns)
+        timer = timers[port] = PortTimer(deadline_ns, period_ns)
+        arm(machine, port, timer)
+        assert timer.armed is not None
+        timer.armed.number = number
+
+
+PLUGIN: Final = Plugin(
+    NAME, "1", (timer_set, timer_cancel), (NAME,), on_set_up=set_up, on_save=save, on_restore=restore
+)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pv.machine import Machine
     from pv.outcome import Outcome, format_record
     from pv.plugin import PluginError
+    from pv.snapshot import Snapshot, SnapshotError
 
 __all__ = [
     "Console",
@@ -25,6 +26,8 @@ __all__ = [
     "Outcome",
     "PluginError",
     "Reason",
+    "Snapshot",
+    "SnapshotError",
     "StopWhy",
     "format_record",
 ]
@@ -39,6 +42,8 @@ HOMES: Final = {
     "Outcome": "pv.outcome",
     "PluginError": "pv.plugin",
     "Reason": "pv.exits",
+    "Snapshot": "pv.snapshot",
+    "SnapshotError": "pv.snapshot",
     "StopWhy": "pv.exits",
     "format_record": "pv.outcome",
 }

@@ -60,6 +60,29 @@ def _check_names(members: Iterable[LoadedPlugin]) -> None:
         sources[name] = member.source
 
 
+class LateParties:
+    """Who brings rows, in order, each asked when its rows are wanted: what forks of a machine share of its table."""
+
+    def __init__(self, parties: Iterable[tuple[str, Callable[[], Iterable[Row]]]]) -> None:
+        self._parties: Final = tuple(parties)
+        self.counts: tuple[int, ...] = ()  # rows that each brought, once all were asked
+
+    def ask_all(self) -> list[Party]:
+        """Every party's rows."""
+        parties: list[tuple[str, list[Row]]] = [(name, list(rows())) for name, rows in self._parties]
+        self.counts = tuple(len(rows) for _, rows in parties)
+        return list(parties)
+
+    def rows_at(self, index: int) -> tuple[int, list[Row]]:
+        """The number of the first row, and all rows, of the party that brings row `index` of the table."""
+        first = 0
+        for count, (_, rows) in zip(self.counts, self._parties, strict=True):
+            if index < first + count:
+                return first, list(rows())
+            first += count
+        raise IndexError(f"no party brings row {index}")
+
+
 def build_table(
     parties: Iterable[Party], *wrappers: Callable[[list[Row]], list[Row]]
 ) -> tuple[DispatchTable, dict[str, int]]:

@@ -117,6 +117,24 @@ class Clock:
             self._deadline_ns = NEVER - 1  # the engine forgot the deadline it reached: set it again
             self._set_deadline()
 
+    def save(self) -> int:
+        """How many timers were registered. Each timer is saved by who asked for it, with its deadline and number."""
+        return self._registered
+
+    def forget(self) -> None:
+        """Drop every timer: their owners are about to ask for those that were saved."""
+        for timer in self._timers:
+            timer.take()
+        self._timers.clear()
+        self._cancelled = 0
+
+    def restore(self, registered: int) -> None:
+        """All who had timers have asked for them and given them their numbers: put them in that order."""
+        self._registered = max([registered, *(timer.number for timer in self._timers)])
+        heapify(self._timers)
+        self._deadline_ns = NEVER - 1  # what the engine holds is not known: set it
+        self._set_deadline()
+
     def close(self) -> None:
         """Forget every callback and the engine; now_ns stays where it was."""
         if self._source is not None:

@@ -6,7 +6,7 @@ A guest may write for ever; the monitor keeps the first part, hands on a good de
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 KEPT_BYTES: Final = 1 << 20
 MOST_BYTES: Final = 1 << 26
@@ -53,6 +53,18 @@ class Console:
         if self.echo is not None:
             self.echo(taken)
         return len(taken)
+
+    def save(self) -> dict[str, Any]:
+        """What was kept and how much was dropped. What an echo has shown is shown."""
+        return {"kept": bytes(self._kept), "dropped": self.dropped, "refused": self.refused, "room": self.room}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Raises ValueError for what is no console's state."""
+        kept, counts = saved.get("kept"), [saved.get(name) for name in ("dropped", "refused", "room")]
+        if not isinstance(kept, bytes) or not all(type(count) is int and count >= 0 for count in counts):
+            raise ValueError("its console is none")
+        self._kept, self._text = bytearray(kept), None
+        self.dropped, self.refused, self.room = saved["dropped"], saved["refused"], saved["room"]
 
     @property
     def data(self) -> bytes:

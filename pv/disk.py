@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from guest_sdk.abi import SECTOR_BYTES
 
@@ -73,6 +73,33 @@ class Disk:
                 self.written[extent] = bytearray(os.pread(self._descriptor, EXTENT_BYTES, extent * EXTENT_BYTES))
             self.written[extent][at : at + size] = view[start : start + size]
         return len(view)
+
+    def save(self) -> dict[str, Any]:
+        """Which file this is, as it is now, and what was written over it."""
+        return {
+            "path": self.path,
+            "mode": self.mode,
+            "size_bytes": self.size_bytes,
+            "modified_ns": os.fstat(self._descriptor).st_mtime_ns,
+            "written": {number: bytes(extent) for number, extent in self.written.items()},
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take what was written. Raises DiskError where the file is another, or has changed since."""
+        now = self.save()
+        for what in ("mode", "size_bytes", "modified_ns"):
+            if saved.get(what) != now[what]:
+                raise DiskError(
+                    f"disk {self.path}: its {what} is {now[what]}, where the snapshot has {str(saved.get(what))[:40]}; "
+                    "a snapshot goes with the file as it was"
+                )
+        written, extents = saved.get("written"), -(-self.size_bytes // EXTENT_BYTES)
+        if not isinstance(written, dict) or not all(
+            type(number) is int and 0 <= number < extents and isinstance(extent, bytes) and len(extent) <= EXTENT_BYTES
+            for number, extent in written.items()
+        ):
+            raise DiskError(f"disk {self.path}: the snapshot does not say what was written to it")
+        self.written = {number: bytearray(extent) for number, extent in written.items()}
 
     def flush(self) -> None:
         """Have what was written to the file reach its medium. Raises OSError."""

@@ -23,11 +23,16 @@ class NowSource(Protocol):
 
 
 def limit_calls(
-    rows: Iterable[Row], grants: Iterable[str] | None, quotas: Mapping[str, int] | None, clock: NowSource
+    rows: Iterable[Row],
+    grants: Iterable[str] | None,
+    quotas: Mapping[str, int] | None,
+    clock: NowSource,
+    usage: dict[str, list[int]] | None = None,
 ) -> list[Row]:
     """`rows` with those not granted answering -EPERM and those over their quota -EAGAIN.
 
-    grants: names of calls, None for all. quotas: most calls a second by name.
+    grants: names of calls, None for all. quotas: most calls a second by name. usage: gets, by the name of each call
+    that has a quota, the second that it was last made in and how often in it.
     Raises ValueError for a name that no row has, and for a quota that is not a whole number, zero or more.
     """
     rows = list(rows)
@@ -42,10 +47,15 @@ def limit_calls(
     for name, most in quotas.items():
         if isinstance(most, bool) or not isinstance(most, int) or most < 0:
             raise ValueError(f"quotas: {name} allows {most!r} calls a second, which is not a whole number from 0 on")
-    return [_limit(row, granted, quotas, clock) if row.reason is Reason.VMCALL else row for row in rows]
+    return [
+        _limit(row, granted, quotas, clock, {} if usage is None else usage) if row.reason is Reason.VMCALL else row
+        for row in rows
+    ]
 
 
-def _limit(row: Row, granted: Iterable[str], quotas: Mapping[str, int], clock: NowSource) -> Row:
+def _limit(
+    row: Row, granted: Iterable[str], quotas: Mapping[str, int], clock: NowSource, usage: dict[str, list[int]]
+) -> Row:
     if row.name not in granted:
         # No argument is looked at: a call that is not granted is refused before it can be wrong.
         return dataclasses.replace(row, handler=_refused, shape=Shape.CALL, argument_bits=())
@@ -53,25 +63,25 @@ def _limit(row: Row, granted: Iterable[str], quotas: Mapping[str, int], clock: N
         return row
     if row.shape is Shape.NATIVE:
         raise ValueError(f"quotas: {row.name} is answered inside the engine and cannot have one")
-    return dataclasses.replace(row, handler=_counted(row.handler, quotas[row.name], clock))
+    return dataclasses.replace(
+        row, handler=_counted(row.handler, quotas[row.name], clock, usage.setdefault(row.name, [-1, 0]))
+    )
 
 
 def _refused(*_arguments: int) -> int:
     return -abi.ERRNO["EPERM"]
 
 
-def _counted(handler: Callable[..., Any], most: int, clock: NowSource) -> Callable[..., Any]:
-    """`handler` for the first `most` calls of each second, -EAGAIN after them."""
-    second, used = -1, 0
+def _counted(handler: Callable[..., Any], most: int, clock: NowSource, usage: list[int]) -> Callable[..., Any]:
+    """`handler` for the first `most` calls of each second, -EAGAIN after them. usage: [second, calls made in it]."""
 
     def count_then_call(*arguments: int) -> Any:
-        nonlocal second, used
         now = clock.now_ns // SECOND_NS
-        if now != second:
-            second, used = now, 0
-        if used >= most:
+        if now != usage[0]:
+            usage[:] = now, 0
+        if usage[1] >= most:
             return -abi.ERRNO["EAGAIN"]
-        used += 1
+        usage[1] += 1
         return handler(*arguments)
 
     return count_then_call

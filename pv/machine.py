@@ -15,20 +15,24 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from importlib import import_module
 from os import PathLike
 from types import TracebackType
 from typing import Any, Final, Self
 
 from pv.arguments import budgets, check_arguments
-from pv.assembly import Party, ask, build_table, claim_features, find_members, known_options, rows_of
+from pv.assembly import LateParties, ask, build_table, claim_features, find_members, known_options, rows_of
 from pv.boot import start_guest
+from pv.branching import Branching
 from pv.clock import Clock
 from pv.console import Console
 from pv.devices.pc import Pc
 from pv.disk import Disk, as_disk
+from pv.dispatch import DispatchTable, Row
 from pv.emulate.apic_registers import apic_rows
 from pv.emulate.mmio import mmio_rows
+from pv.emulate.system_registers import SystemRegisters
 from pv.engines import EngineFactory, find_engine
 from pv.grants import limit_calls
 from pv.guest_call import GuestFunction, GuestFunctions
@@ -37,6 +41,7 @@ from pv.memory import PAGE_SIZE, GuestMemory, parse_size
 from pv.options import Option, settle_options
 from pv.outcome import RESUMABLE, Outcome, make_outcome
 from pv.plugin import LoadedPlugin, PluginError
+from pv.snapshot import Snapshot
 from pv.techniques import Technique
 from pv.techniques import technique as find_technique
 from pv.trace import Sink, wrap_rows
@@ -58,7 +63,7 @@ CONSOLE_FULL: Final = "the console is full and refused what the guest wrote; Con
 ISOLATIONS: Final = {"none": "pv.machine:Machine", "process": "pv.isolation:ProcessMachine"}  # imported when asked for
 
 
-class Machine:
+class Machine(Branching):
     """One VM of `memory` bytes (`16MiB`, 4096 KiB ...) under `technique`, on `engine` (a name, or a factory).
 
     isolation: "process" has the guest run in a worker process, behind the same verbs: see pv.isolation. memory: a
@@ -111,6 +116,8 @@ class Machine:
         options: Mapping[str, Any] | None = None,
         time_exits: bool = False,
         trace: Sink | None = None,
+        _snapshot: Snapshot | None = None,  # from_snapshot() alone: begin with its pages,
+        _like: Machine | None = None,  # and take this machine's table
     ) -> None:
         check_arguments(memory, disabled_plugins, grants, quotas, console, disks)
         self.isolation = isolation
@@ -119,11 +126,22 @@ class Machine:
         self.disks: tuple[Disk, ...] = ()
         self._set_up: list[LoadedPlugin] = []
         self._time_exits = time_exits
-        self.image: Image | None = None
+        self.image: Image | None = None  # what load() placed; a machine made of a file's snapshot has none
+        self.has_guest = False
         self._functions: GuestFunctions | None = None
         self.outcome: Outcome | None = None
         self.notes: list[str] = []  # what a person should know and nothing fails for
         self.state: dict[str, Any] = {}  # what each plugin keeps for this machine, by the plugin's name
+        self.grants: Final = None if grants is None else frozenset(grants)
+        self.quotas: Final = dict(quotas or {})
+        self.quota_usage: dict[str, list[int]] = {}  # [second, calls made in it] of each call that has a quota
+        self.system: Final = SystemRegisters()
+        self._table: DispatchTable | None = None
+        hypercalls = tuple(hypercalls)
+        self._made_with = {
+            "engine": engine, "hypercalls": hypercalls, "plugins": plugins, "disabled_plugins": disabled_plugins,
+            "strict": strict, "time_exits": time_exits,
+        }  # fmt: skip  # what fork() makes the next one with
         self.console = console if isinstance(console, Console) else Console(console)
         self.technique = find_technique(technique)
         make_vcpu = find_engine(engine)
@@ -133,26 +151,34 @@ class Machine:
         self.notes += reports
         self.options = settle_options(options or {}, known_options(OWN_OPTIONS, members))
         self.features = claim_features(members)
+        self.members: Final = members
         try:
             for disk in disks:
                 self._add_disk(disk)
-            self.memory = memory if isinstance(memory, GuestMemory) else GuestMemory(parse_size(memory))
+            self.memory = memory if isinstance(memory, GuestMemory) else _new_memory(memory, _snapshot)
             self._cleanup.callback(self.memory.close)
-            self.vcpu = self._make_vcpu(make_vcpu)
+            self.vcpu = self._make_vcpu(make_vcpu, _snapshot)
             self.clock = Clock(self.vcpu)
             self._cleanup.callback(self.clock.close)
             self.vcpu.set_timer_source(self.clock.fire)
             self.pc = self._make_pc() if self.technique.boot == "guest tables" else None
             for member in members:
                 self._set_up_plugin(member)
-            parties = self._parties(members)
+            self._parties = LateParties(self._party_rows(members))
             self.call_numbers = {}
-            self.table, self.call_numbers = build_table(
-                parties,
-                lambda rows: limit_calls(rows, grants, quotas, self.clock),
-                lambda rows: rows if trace is None else wrap_rows(rows, self.vcpu, trace),
-            )
-            self.vcpu.bind(self.table)
+            self._wrapped = bool(trace is not None or grants is not None or quotas)
+            if _like is None or self._wrapped or not hasattr(self.vcpu, "bind_like"):
+                self._table, self.call_numbers = build_table(
+                    self._parties.ask_all(),
+                    lambda rows: limit_calls(rows, self.grants, self.quotas, self.clock, self.quota_usage),
+                    lambda rows: rows if trace is None else wrap_rows(rows, self.vcpu, trace),
+                )
+                self.vcpu.bind(self._table)
+            else:  # the same rows in the same order: handlers are made as exits ask for them
+                self.call_numbers = _like.call_numbers
+                self._parties.counts = _like._parties.counts
+                self._share_state(_like)
+                self.vcpu.bind_like(_like.vcpu, self._parties.rows_at)
             if time_exits:
                 self.vcpu.time_exits(True)
         except BaseException:
@@ -165,13 +191,13 @@ class Machine:
         Raises pv.loaders.LoadError for what is no guest, OSError where the file cannot be read.
         """
         self._check_open("load()")
-        if self.image is not None:
+        if self.has_guest:
             raise RuntimeError("load(): this machine has a guest already; make another machine for another guest")
         data = bytes(guest) if isinstance(guest, bytes | bytearray | memoryview) else read_guest(guest)
         image = load(data, self.memory.size_bytes)
         start_guest(self.vcpu, self.memory, image, self.technique.boot)
-        self.image = image
-        self._functions = GuestFunctions(self.vcpu, image, self.technique)
+        self.take_image(image)
+        self.has_guest = True
         if image.abi_version is not None and not self.technique.takes_hypercalls:
             self._note(
                 f"the guest is made for hypercalls, which technique {self.technique.name!r} does not take; "
@@ -189,7 +215,7 @@ class Machine:
         self._check_open("run()")
         if self._running:
             raise RuntimeError("run(): this machine runs already; a handler or another thread cannot run it again")
-        if self.image is None:
+        if not self.has_guest:
             raise RuntimeError("run(): there is no guest; call load() first")
         if self.outcome is not None and self.outcome.why not in RESUMABLE:
             raise RuntimeError(f"run(): the guest has ended: {self.outcome.summary}")
@@ -276,9 +302,11 @@ class Machine:
 
     @property
     def _running(self) -> bool:
+        """Whether run(), or a call of one of the guest's functions, is under way."""
         return hasattr(self, "vcpu") and self.vcpu.running
 
     def _check_open(self, what: str) -> None:
+        """Raises RuntimeError where the machine is closed."""
         if self._closed:
             raise RuntimeError(f"{what}: the machine is closed")
 
@@ -294,15 +322,43 @@ class Machine:
         for error in errors:
             log.warning("%s", error)
 
+    def take_image(self, image: Image | None) -> None:
+        """What stands in memory, and so where its functions are."""
+        self.image = image
+        if image is not None:
+            self._functions = GuestFunctions(self.vcpu, image, self.technique)
+
+    def own(self, disks: Iterable[Disk]) -> None:
+        """Close these disks with the machine."""
+        for disk in disks:
+            self._cleanup.callback(disk.close)
+
     def _add_disk(self, disk: Disk | str | PathLike[str]) -> None:
         opened = as_disk(disk)
         if opened is not disk:
             self._cleanup.callback(opened.close)
         self.disks += (opened,)
 
-    def _make_vcpu(self, make: EngineFactory) -> Any:
-        sizes = {name: self.options.get(name) or size(self.memory.size_bytes) for name, size in ENGINE_OPTIONS.items()}
-        vcpu = make(self.memory, decode=self.technique.decode, mode=self.technique.name, **sizes)
+    @property
+    def for_plugins(self) -> Any:
+        """The machine as its plugins have it: nothing of theirs keeps it alive."""
+        return weakref.proxy(self)
+
+    @property
+    def table(self) -> DispatchTable:
+        """Every row of this machine; a fork makes them at the first question."""
+        if self._table is None:
+            self._table, _ = build_table(self._parties.ask_all())
+        return self._table
+
+    @property
+    def engine_sizes(self) -> dict[str, int]:
+        """The engine's options, those not given as the memory's size has them."""
+        return {name: self.options.get(name) or size(self.memory.size_bytes) for name, size in ENGINE_OPTIONS.items()}
+
+    def _make_vcpu(self, make: EngineFactory, snapshot: Snapshot | None) -> Any:
+        begin = {} if snapshot is None else {"frozen": snapshot.tables}
+        vcpu = make(self.memory, decode=self.technique.decode, mode=self.technique.name, **self.engine_sizes, **begin)
         self._cleanup.callback(vcpu.close)
         return vcpu
 
@@ -327,7 +383,7 @@ class Machine:
     def _set_up_plugin(self, member: LoadedPlugin) -> None:
         if not hasattr(member.plugin, "set_up"):
             return
-        kept = ask(member, "cannot be set up", member.plugin.set_up, weakref.proxy(self))
+        kept = ask(member, "cannot be set up", member.plugin.set_up, self.for_plugins)
         self.state[member.plugin.name] = kept
         self._set_up.append(member)
 
@@ -339,12 +395,26 @@ class Machine:
         except PluginError as error:
             errors.append(error)
 
-    def _parties(self, members: Iterable[LoadedPlugin]) -> Iterator[Party]:
-        """Who brings rows, in the order in which they are asked."""
-        yield f"technique {self.technique.name}", self.technique.rows(self.vcpu, self.vcpu.native)
+    def _party_rows(self, members: Iterable[LoadedPlugin]) -> Iterator[tuple[str, Callable[[], Iterable[Row]]]]:
+        """Who brings rows, in the order in which they are asked. Nothing here holds the machine."""
+        vcpu, technique, system = self.vcpu, self.technique, self.system
+        yield f"technique {technique.name}", lambda: technique.rows(vcpu, vcpu.native, system)
         if self.pc is not None:
-            yield "devices", self.pc.rows()
-            yield "devices", mmio_rows(self.vcpu, self.pc.windows())
-            yield "devices", apic_rows(self.vcpu, self.pc.apic, "local APIC")
+            yield "devices", self.pc.rows
+            yield "devices", partial(mmio_rows, vcpu, self.pc.windows())
+            yield "devices", partial(apic_rows, vcpu, self.pc.apic, "local APIC")
         for member in members:
-            yield member.source, ask(member, "cannot bring its hypercalls", rows_of, member, weakref.proxy(self))
+            yield member.source, partial(ask, member, "cannot bring its hypercalls", rows_of, member, self.for_plugins)
+
+    def _share_state(self, like: Machine) -> None:
+        """Rows add numbers to sets in `state` that are no plugin's; these rows were made there, by another machine."""
+        plugins = {member.plugin.name for member in self.members}
+        for name, kept in like.state.items():
+            if name not in plugins and isinstance(kept, set):
+                self.state.setdefault(name, set()).update(kept)
+
+
+def _new_memory(size: str | int, snapshot: Snapshot | None) -> GuestMemory:
+    """Zeroed memory, or what a snapshot's machine had."""
+    size_bytes = parse_size(size)
+    return GuestMemory(size_bytes) if snapshot is None else GuestMemory(size_bytes, frozen=snapshot.memory)

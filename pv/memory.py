@@ -1,4 +1,4 @@
-"""Guest-physical memory: one mapping that the machine owns and the engine shares by pointer.
+"""Guest-physical memory: pages that the machine owns and the engine shares by pointer.
 
 The one class that follows a guest address. Every access checks bounds and overflow and copies; what a
 caller then validates is the copy, which the guest cannot change.
@@ -13,11 +13,11 @@ from errno import EFAULT
 from typing import Final
 
 from pv.exits import GuestError
+from pv.pages import FrozenPages, Pages
 
 PAGE_SIZE: Final = 4096
 MAX_MEMORY_BYTES: Final = 1 << 36  # the monitor's own pages start here, where no guest entry points
 MAP_NORESERVE: Final = 0x4000  # Linux; mmap names it from Python 3.13 on. Memory is committed as it is touched
-MAP_FLAGS: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
 SHARED_FLAGS: Final = mmap.MAP_SHARED | MAP_NORESERVE
 UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -33,21 +33,32 @@ def parse_size(text: str | int) -> int:
 
 
 class GuestMemory:
-    """`size_bytes` of zeroed guest-physical memory at gpa 0, rounded up to a page.
+    """`size_bytes` of guest-physical memory at gpa 0, rounded up to a page: zeroed, or as `frozen` has it.
 
     descriptor: a file whose first bytes the memory is, shared with whoever else maps it; it is made long enough, and
     stays the caller's to close. Without one the memory is this process's own.
     Raises GuestError(EFAULT) on any access that does not lie wholly inside.
     """
 
-    def __init__(self, size_bytes: int, descriptor: int = -1) -> None:
+    def __init__(self, size_bytes: int, descriptor: int = -1, frozen: FrozenPages | None = None) -> None:
         if not PAGE_SIZE * 256 <= size_bytes <= MAX_MEMORY_BYTES:
             raise ValueError(f"memory of {size_bytes} bytes is not between 1MiB and 64GiB")
         self.size_bytes: Final = -(-size_bytes // PAGE_SIZE) * PAGE_SIZE
-        if descriptor >= 0 and os.fstat(descriptor).st_size < self.size_bytes:
+        self._pages = Pages(self.size_bytes, frozen) if descriptor < 0 else None
+        if self._pages is not None:
+            self.view: Final = self._pages.view
+            return
+        if os.fstat(descriptor).st_size < self.size_bytes:
             os.ftruncate(descriptor, self.size_bytes)
-        self._map = mmap.mmap(descriptor, self.size_bytes, flags=MAP_FLAGS if descriptor < 0 else SHARED_FLAGS)
-        self.view: Final = memoryview(self._map)
+        self._map = mmap.mmap(descriptor, self.size_bytes, flags=SHARED_FLAGS)
+        self.view = memoryview(self._map)
+
+    @property
+    def pages(self) -> Pages:
+        """The pages that snapshots share. Raises ValueError for memory that another process has as well."""
+        if self._pages is None:
+            raise ValueError("memory that is shared with another process has no snapshot")
+        return self._pages
 
     def _check(self, gpa: int, size_bytes: int) -> None:
         if gpa < 0 or size_bytes < 0 or gpa + size_bytes > self.size_bytes:
@@ -73,5 +84,8 @@ class GuestMemory:
 
     def close(self) -> None:
         """Give the mapping back. The engine that shares it must be closed before."""
-        self.view.release()
-        self._map.close()
+        if self._pages is not None:
+            self._pages.close()
+        else:
+            self.view.release()
+            self._map.close()

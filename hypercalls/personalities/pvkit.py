@@ -102,4 +102,14 @@ def set_up(machine: MachineView) -> HypercallPage:  # noqa: ARG001 (a hook's sig
     return HypercallPage()
 
 
-PLUGIN: Final = Plugin(NAME, "1", on_set_up=set_up, further_rows=rows)
+def save(page: HypercallPage) -> int:
+    return page.value
+
+
+def restore(machine: MachineView, value: int) -> None:
+    """The page itself is guest memory."""
+    page: HypercallPage = machine.state[NAME]
+    page.value = value
+
+
+PLUGIN: Final = Plugin(NAME, "1", on_set_up=set_up, further_rows=rows, on_save=save, on_restore=restore)

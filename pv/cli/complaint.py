@@ -9,6 +9,7 @@ from bench.compare import UnknownName
 from pv.dispatch import Collision
 from pv.loaders import LoadError
 from pv.plugin import PluginError
+from pv.snapshot import SnapshotError
 
 USAGE_STATUS: Final = 2
 INTERRUPTED_STATUS: Final = 130
@@ -18,7 +19,14 @@ class Complaint(Exception):
     """Bad input that the command line itself found: what, where, and how to mend it."""
 
 
-EXPECTED: Final[tuple[type[Exception], ...]] = (Complaint, UnknownName, LoadError, PluginError, Collision)
+EXPECTED: Final[tuple[type[Exception], ...]] = (
+    Complaint,
+    UnknownName,
+    LoadError,
+    PluginError,
+    Collision,
+    SnapshotError,
+)
 
 
 def check_engine() -> None:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -55,6 +55,9 @@ def run(
     grant: Grants = None,
     quota: Quotas = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show an abnormal stop's flight record.")] = False,
+    snapshot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the machine to FILE when it stops, for pvkit resume.")
+    ] = None,
 ) -> None:
     """Run a guest and exit with its status.
 
@@ -83,10 +86,33 @@ def run(
             machine.load(image)
         except LoadError as refused:
             raise Complaint(f"{guest}: {refused}") from refused
-        with interrupt_stops(machine) as interrupts:
-            outcome = machine.run(timeout=timeout, max_exits=max_exits)
-        report(outcome, machine.notes, stats=stats, verbose=verbose)
+        run_on(machine, timeout, max_exits, stats=stats, verbose=verbose, snapshot=snapshot)
+
+
+def run_on(
+    machine: Machine,
+    timeout: float | None,
+    max_exits: int | None,
+    *,
+    stats: bool,
+    verbose: bool,
+    snapshot: Path | None,
+) -> NoReturn:
+    """Run until something ends it, say what, keep the machine if that was asked for, and leave with the status."""
+    with interrupt_stops(machine) as interrupts:
+        outcome = machine.run(timeout=timeout, max_exits=max_exits)
+    if snapshot is not None:
+        keep(machine, snapshot)
+    report(outcome, machine.notes, stats=stats, verbose=verbose)
     raise typer.Exit(INTERRUPTED_STATUS if interrupts else exit_status(outcome))
+
+
+def keep(machine: Machine, snapshot: Path) -> None:
+    """Write the machine to a file. Raises SnapshotError, and Complaint where the file cannot be written."""
+    try:
+        machine.snapshot().save(snapshot)
+    except OSError as refused:
+        raise Complaint(f"cannot write {snapshot}: {refused.strerror}") from refused
 
 
 def check_budget(option: str, value: float | None) -> None:

@@ -7,12 +7,13 @@ block; the one that DEV selects answers and acts. Where disk 1 is not there, dis
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from pv.devices.ata_commands import EXECUTE_DEVICE_DIAGNOSTIC, execute
 from pv.devices.ata_drive import Drive
 from pv.devices.ata_registers import COMMAND, Device, Register, Status
 from pv.devices.bus import all_ones
+from pv.devices.state import MISSING, SavedFields, State, StateError
 from pv.disk import Disk
 
 DISKS_MOST: Final = 2
@@ -28,8 +29,11 @@ class Control:
     HIGH_ORDER = 1 << 7
 
 
-class AtaChannel:
+class AtaChannel(SavedFields):
     """One channel with one or two disks. line(level) is INTRQ, which the selected disk drives."""
+
+    saved_fields: ClassVar = ("_control",)
+    wiring_fields: ClassVar = ("_line", "_selected", "_drives")  # the last two: see save()
 
     def __init__(self, disks: Sequence[Disk], line: Callable[[bool], object]) -> None:
         self._line: Final = line
@@ -37,6 +41,21 @@ class AtaChannel:
         self._selected: Drive | None = None
         self._drives = [Drive(disk, number, self._changed) for number, disk in enumerate(disks)]
         self._select(0)
+
+    def save(self) -> State:
+        selected = None if self._selected is None else self._selected.number
+        return {**super().save(), "selected": selected, "drives": [drive.save() for drive in self._drives]}
+
+    def restore(self, saved: State) -> None:
+        number, drives = saved.get("selected", MISSING), saved.get("drives")
+        if number is not None and (type(number) is not int or number not in range(len(self._drives))):
+            raise StateError("AtaChannel.selected is no drive")
+        if not isinstance(drives, list) or len(drives) != len(self._drives) or not all(type(d) is dict for d in drives):
+            raise StateError("AtaChannel.drives are others")
+        super().restore(saved)
+        for drive, state in zip(self._drives, drives, strict=True):
+            drive.restore(state)
+        self._selected = None if number is None else self._drives[number]
 
     def read(self, offset: int, size: int) -> int:  # noqa: ARG002  (the bus's signature)
         """ERROR to STATUS, by offset from ERROR. Reading the status takes INTRQ back."""

@@ -7,10 +7,11 @@ a command is done when the write that gave it returns, so BSY is never seen but 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from guest_sdk.abi import SECTOR_BYTES
 from pv.devices.ata_registers import MULTIPLE_MOST, AtaError, Error, Status, TaskFile
+from pv.devices.state import SavedFields, State, StateError, part_of
 from pv.disk import Disk
 
 BUFFER_BYTES: Final = MULTIPLE_MOST * SECTOR_BYTES
@@ -18,11 +19,17 @@ WORD_BYTES: Final = 2
 IDLE: Final = Status.READY | Status.SEEK_DONE
 
 
-class Drive:
+class Drive(SavedFields):
     """Disk `number` (0 or 1) of a channel. changed() is called where `interrupting` may have changed.
 
     A block is what moves between two interrupts: a sector, or `multiple` of them.
     """
+
+    saved_fields: ClassVar = (
+        "_buffer", "multiple", "write_cache", "interrupting", "sleeping", "status", "error", "_writing", "_at", "_end",
+        "_sector", "_left", "_block",
+    )  # fmt: skip
+    wiring_fields: ClassVar = ("disk", "number", "file", "_changed")  # the file is a part of its own: see save()
 
     def __init__(self, disk: Disk, number: int, changed: Callable[[], object]) -> None:
         self.disk: Final = disk
@@ -38,6 +45,16 @@ class Drive:
         self._at = self._end = 0  # of the block in the buffer, bytes
         self._sector = self._left = self._block = 0  # of the whole transfer, and sectors of a full block
         self.reset()
+
+    def save(self) -> State:
+        return {**super().save(), "file": self.file.save()}
+
+    def restore(self, saved: State) -> None:
+        super().restore(saved)
+        self.file.restore(part_of(saved, "file", "Drive"))
+        transfer = (self._at, self._end, self._sector, self._left, self._block, self.multiple)
+        if min(transfer) < 0 or max(self._at, self._end) > BUFFER_BYTES or self._block > MULTIPLE_MOST:
+            raise StateError("Drive is in a transfer that there is not")
 
     def reset(self) -> None:
         """Power-on, a software reset and a diagnostic end alike. Features keep their settings."""

@@ -7,7 +7,9 @@ CHS, which ATA-7 dropped, is as in ATA-5, clause 8.16 (INITIALIZE DEVICE PARAMET
 from __future__ import annotations
 
 import enum
-from typing import Final
+from typing import ClassVar, Final
+
+from pv.devices.state import SavedFields
 
 BYTE: Final = 0x100
 MULTIPLE_MOST: Final = 16  # sectors of one block of READ MULTIPLE
@@ -63,11 +65,14 @@ class AtaError(Exception):
         self.fault = fault
 
 
-class TaskFile:
+class TaskFile(SavedFields):
     """The registers that a guest writes before a command. `sectors` is the size of the disk.
 
     written: FEATURES to LBA_HIGH by offset, 16 bits each: what was written last, and above it what was before.
     """
+
+    saved_fields: ClassVar = ("heads", "track_sectors", "written", "device")
+    wiring_fields: ClassVar = ("sectors",)
 
     def __init__(self, sectors: int) -> None:
         self.sectors: Final = sectors

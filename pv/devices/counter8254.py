@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, replace
-from typing import Final
+from types import NoneType
+from typing import ClassVar, Final
+
+from pv.devices.state import State, StateError
 
 BYTE: Final = 0x100
+NO_MODE: Final = -1
 BINARY_COUNTS: Final = 0x10000
 BCD_COUNTS: Final = 10_000
 WEIGHTS: Final = (1, 10, 100, 1000)
@@ -75,6 +79,28 @@ class Counter:
     high_next: bool = False  # the second of two bytes is to be read
     count_latch: int | None = None
     status_latch: int | None = None
+
+    saved_flags: ClassVar = ("gate", "bcd", "load_ends_cycle", "null", "programmed", "low", "high_next")
+    saved_numbers: ClassVar = (
+        "control", "count", "base", "since", "written", "load_at", "low_byte", "count_latch", "status_latch",
+    )  # fmt: skip
+
+    def save(self) -> State:
+        fields: State = {name: getattr(self, name) for name in self.saved_flags + self.saved_numbers}
+        return {**fields, "mode": int(self.mode), "access": int(self.access)}
+
+    def restore(self, saved: State) -> None:
+        """Raises StateError where a field is missing or of another type."""
+        flags = all(type(saved.get(name)) is bool for name in self.saved_flags)
+        numbers = all(type(saved.get(name, "")) in (int, NoneType) for name in self.saved_numbers)
+        if not flags or not numbers or None in (saved["control"], saved["base"]):
+            raise StateError("a counter of the 8254 is none")
+        try:
+            self.mode, self.access = Mode(saved.get("mode", NO_MODE)), Access(saved.get("access", NO_MODE))
+        except ValueError as error:
+            raise StateError(f"a counter of the 8254: {error}") from None
+        for name in self.saved_flags + self.saved_numbers:
+            setattr(self, name, saved[name])
 
     def program(self, mode: Mode, access: Access, *, bcd: bool, control: int = 0) -> None:
         """A control word: counting stops until a count is written, OUT takes its initial level."""

@@ -9,6 +9,8 @@ from typing import Protocol
 class Timer(Protocol):
     """A call-back that is still to come, as pv.clock.Clock.at() returns it."""
 
+    number: int  # its place among those registered: what falls due at one time comes in this order
+
     def cancel(self) -> None: ...
 
 
@@ -32,6 +34,18 @@ class Deadline:
             self._timer.cancel()
         self._ns = ns
         self._timer = None if ns is None else self._at(ns, callback)
+
+    def save(self) -> list[int] | None:
+        """[ns, the timer's number], or None where none is asked for."""
+        return None if self._ns is None or self._timer is None else [self._ns, self._timer.number]
+
+    def restore(self, saved: tuple[int, int] | None, callback: Callable[[], object]) -> None:
+        """Ask for what was saved. Whoever keeps the clock puts the order right once all have asked."""
+        self.set(None, callback)
+        if saved is not None:
+            self.set(saved[0], callback)
+            assert self._timer is not None
+            self._timer.number = saved[1]
 
     def reached(self) -> None:
         """Say that the call-back came: the next set() asks anew."""

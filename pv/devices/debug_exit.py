@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from pv.devices.state import SavedFields
 from pv.exits import Reply, stop
 
 STATUS_VALUES: Final = 0x100
 
 
-class DebugExit:
+class DebugExit(SavedFields):
     """One write-only register; it reads as zero, as QEMU's does."""
 
     def read(self, offset: int, size: int) -> int:  # noqa: ARG002  (the bus's signature)

@@ -7,10 +7,11 @@ clock. OUT 0 reaches its line as rises alone: what lies between them keeps the r
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from pv.devices.counter8254 import Access, Counter, Mode
 from pv.devices.deadline import At, Deadline
+from pv.devices.state import SavedFields, State, StateError
 
 HZ: Final = 1_193_182  # 14.31818 MHz / 12
 NS_PER_S: Final = 1_000_000_000
@@ -43,8 +44,12 @@ def ns_of(clock: int) -> int:
     return -(-clock * NS_PER_S // HZ)
 
 
-class I8254:
+class I8254(SavedFields):
     """The chip. line(level) is OUT 0. The gates of counters 0 and 1 are tied high; set_gate drives that of 2."""
+
+    saved_fields: ClassVar = ("_deadline",)
+    wiring_fields: ClassVar = ("_line", "_now_ns", "_counters")
+    deadline_callbacks: ClassVar = {"_deadline": "_on_rise"}
 
     def __init__(self, line: Callable[[bool], None], now_ns: Callable[[], int], at: At) -> None:
         self._line = line
@@ -52,6 +57,21 @@ class I8254:
         self._deadline = Deadline(at)
         self._counters = (Counter(gate=True), Counter(gate=True), Counter(gate=False))
         line(True)  # OUT as a BIOS leaves it: the first control word is then no edge
+
+    def save(self) -> State:
+        return {**super().save(), "counters": [counter.save() for counter in self._counters]}
+
+    def restore(self, saved: State) -> None:
+        counters = saved.get("counters")
+        if (
+            not isinstance(counters, list)
+            or len(counters) != COUNTERS
+            or not all(type(one) is dict for one in counters)
+        ):
+            raise StateError("I8254.counters are not three")
+        for counter, state in zip(self._counters, counters, strict=True):
+            counter.restore(state)
+        super().restore(saved)
 
     def read(self, offset: int, size: int) -> int:  # noqa: ARG002  (the bus's signature)
         """The next byte of a counter, or of what was latched; the control word does not read."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
+
+from pv.devices.state import SavedFields, State, StateError
 
 LINES: Final = 8
 ALL_LINES: Final = 0xFF
@@ -17,6 +19,7 @@ LOWEST_BIT: Final = tuple((mask & -mask).bit_length() - 1 for mask in range(1 <<
 SPURIOUS_LINE: Final = 7  # "default IR7": what an acknowledge finds when the request is gone
 LOWEST_AT_RESET: Final = 7
 NOTHING_POLLED: Final = -1
+NO_POLL: Final = -2
 POLL_ANSWERED: Final = 0x80  # bit 7 of a poll's answer: a device was waiting
 COMMAND, DATA = 0, 1  # A0
 
@@ -66,12 +69,18 @@ class Ocw3:
     SET_SPECIAL_MASK = 1 << 6
 
 
-class I8259:
+class I8259(SavedFields):
     """One chip. interrupt(level) is its INT pin. `slave` is its SP pin: what ICW3 says to it.
 
     slaves: the lines on which ICW3 told a master that slaves are. identity: the line on which it told a slave it is.
     Until ICW1 comes every line is masked, so a machine whose guest never heard of the chip is left alone.
     """
+
+    saved_fields: ClassVar = (
+        "slaves", "identity", "elcr", "_lines", "_irr", "_isr", "_imr", "_base", "_lowest", "_ltim", "_auto_eoi",
+        "_rotate_in_aeoi", "_fully_nested", "_special_mask", "_read_isr", "_asserted",
+    )  # fmt: skip
+    wiring_fields: ClassVar = ("_interrupt", "_is_slave", "_expected", "_polled")  # the last two: see save()
 
     def __init__(self, interrupt: Callable[[bool], None], *, slave: bool = False) -> None:
         self._interrupt = interrupt
@@ -92,6 +101,22 @@ class I8259:
         self._polled: int | None = None  # what a poll command found, up to the next read
         self._expected: list[Callable[[int], None]] = []  # ICW2-4 still to come, in order
         self._asserted = False
+
+    def save(self) -> State:
+        expected = [word.__name__.removeprefix("_") for word in self._expected]
+        return {**super().save(), "expected": expected, "polled": self._polled}
+
+    def restore(self, saved: State) -> None:
+        words = {"icw2": self._icw2, "icw3": self._icw3, "icw4": self._icw4}
+        expected = saved.get("expected")
+        if not isinstance(expected, list) or not all(word in words for word in expected):
+            raise StateError("I8259.expected names no command words")
+        polled = saved.get("polled", NO_POLL)
+        if polled is not None and (type(polled) is not int or not NOTHING_POLLED <= polled < LINES):
+            raise StateError("I8259.polled is no line")
+        super().restore(saved)
+        self._polled = polled
+        self._expected = [words[word] for word in expected]
 
     @property
     def asserted(self) -> bool:

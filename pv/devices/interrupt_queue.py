@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from pv.devices.state import State, StateError
+
 CLASS: Final = 0xF0
 WORD_BITS: Final = 32
 NO_VECTOR: Final = -1
+REGISTERS: Final = ("requested", "in_service", "level_triggered")
+REGISTER_BYTES: Final = 32
 
 
 class InterruptQueue:
@@ -21,6 +25,22 @@ class InterruptQueue:
     def __init__(self) -> None:
         self.requested = self.in_service = self.level_triggered = 0
         self.task_priority = 0
+
+    def save(self) -> State:
+        registers = {name: getattr(self, name).to_bytes(REGISTER_BYTES, "little") for name in REGISTERS}
+        return {**registers, "task_priority": self.task_priority}
+
+    def restore(self, saved: State) -> None:
+        """Raises StateError for what is no queue's state."""
+        priority = saved.get("task_priority")
+        if type(priority) is not int or not 0 <= priority <= 0xFF:
+            raise StateError("InterruptQueue.task_priority is no priority")
+        for name in REGISTERS:
+            register = saved.get(name)
+            if not isinstance(register, bytes) or len(register) != REGISTER_BYTES:
+                raise StateError(f"InterruptQueue.{name} is no register")
+            setattr(self, name, int.from_bytes(register, "little"))
+        self.task_priority = priority
 
     @property
     def processor_priority(self) -> int:

@@ -9,7 +9,7 @@ stands at those bytes, and a store other than of the first four or eight bytes o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from pv.devices.bus import all_ones
 from pv.devices.interprocessor import send
@@ -32,16 +32,35 @@ from pv.devices.local_apic_registers import (
     Svr,
 )
 from pv.devices.local_interrupts import LocalInterrupts
+from pv.devices.state import SavedFields, State, StateError, part_of
 
 
-class LocalApic(LocalInterrupts):
+class LocalApic(LocalInterrupts, SavedFields):
     """The chip: LocalInterrupts by its registers."""
+
+    saved_fields: ClassVar = (
+        "_pins", "_asserted", "_enabled", "_svr", "_ldr", "_dfr", "_icr_low", "_icr_high", "_errors", "_esr",
+    )  # fmt: skip
+    wiring_fields: ClassVar = ("_interrupt", "_tell_priority", "_timer", "_queue", "_lvt")  # the last three: see save()
 
     def reset(self) -> None:
         self._ldr = 0
         self._dfr = MASK_32
         self._icr_low = self._icr_high = self._esr = 0
         super().reset()
+
+    def save(self) -> State:
+        parts = {"timer": self._timer.save(), "queue": self._queue.save()}
+        return {**super().save(), **parts, "lvt": [self._lvt[index] for index in sorted(self._lvt)]}
+
+    def restore(self, saved: State) -> None:
+        entries = saved.get("lvt")
+        if not isinstance(entries, list) or len(entries) != len(LVT_WRITABLE) or not all(type(e) is int for e in entries):
+            raise StateError("LocalApic.lvt is no local vector table")
+        super().restore(saved)
+        self._lvt = dict(zip(sorted(LVT_WRITABLE), entries, strict=True))
+        self._queue.restore(part_of(saved, "queue", "LocalApic"))
+        self._timer.restore_for(part_of(saved, "timer", "LocalApic"), self._expired)
 
     # ---- the processor's side ----
 

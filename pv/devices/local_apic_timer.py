@@ -6,9 +6,10 @@ Intel SDM vol. 3, 11.5.4. Its clock is HZ before the divider; a count is where i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from pv.devices.deadline import At, Deadline
+from pv.devices.state import SavedFields, State, StateError, check_deadline
 
 HZ: Final = 1_000_000_000  # the bus clock, fixed in virtual time; a guest calibrates it against the 8254
 NS_PER_TICK: Final = 1_000_000_000 // HZ
@@ -16,13 +17,27 @@ DIVIDE_BITS: Final = 0b1011  # of the divide configuration register
 DIVISORS: Final = {0b0000: 2, 0b0001: 4, 0b0010: 8, 0b0011: 16, 0b1000: 32, 0b1001: 64, 0b1010: 128, 0b1011: 1}
 
 
-class LocalApicTimer:
+class LocalApicTimer(SavedFields):
     """One down counter. After each change its owner says by schedule() whether it is to be told of the next expiry."""
+
+    saved_fields: ClassVar = ("initial", "periodic", "divide", "_start_ns", "_loaded")
+    wiring_fields: ClassVar = ("_now_ns", "_deadline")
 
     def __init__(self, now_ns: Callable[[], int], at: At) -> None:
         self._now_ns = now_ns
         self._deadline: Final = Deadline(at)
         self.reset()
+
+    def save(self) -> State:
+        return {**super().save(), "deadline": self._deadline.save()}
+
+    def restore_for(self, saved: State, expired: Callable[[], None]) -> None:
+        """Put it back, and call `expired` where it was to be called. Raises StateError."""
+        deadline = check_deadline(saved.get("deadline"), "LocalApicTimer.deadline")
+        if saved.get("divide") not in DIVISORS:
+            raise StateError("LocalApicTimer.divide divides by nothing")
+        self.restore(saved)
+        self._deadline.restore(deadline, expired)
 
     def reset(self) -> None:
         self.initial = 0

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from pv.devices.deadline import At, Deadline
 from pv.devices.rtc_calendar import Calendar, Time, fields_of, seconds_of
+from pv.devices.state import SavedFields
 
 NS_PER_S: Final = 1_000_000_000
 CRYSTAL_HZ: Final = 32_768
@@ -98,8 +99,12 @@ def memory_bytes_registers(memory_bytes: int) -> dict[int, int]:
     return {first + i: byte for first, value, size in sizes for i, byte in enumerate(value.to_bytes(size, "little"))}
 
 
-class Mc146818:
+class Mc146818(SavedFields):
     """The chip. line(level) is IRQ, high while an enabled flag of register C is set."""
+
+    saved_fields: ClassVar = ("_deadline", "_offset_ns", "_cmos", "_b", "_flags", "_seen_ns", "_index")
+    wiring_fields: ClassVar = ("_line", "_now_ns")
+    deadline_callbacks: ClassVar = {"_deadline": "_on_deadline"}
 
     def __init__(
         self,

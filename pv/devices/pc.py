@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import ClassVar, Final
 
 from guest_sdk.abi import DEBUG_EXIT_PORT
 from pv.devices.ata import DISKS_MOST, AtaChannel
@@ -23,6 +23,7 @@ from pv.devices.local_interrupts import EXTERNAL
 from pv.devices.mc146818 import EPOCH_2000_S, Mc146818
 from pv.devices.pic_pair import PicPair
 from pv.devices.port_b import PortB
+from pv.devices.state import SavedFields, State, StateError, Stateful
 from pv.devices.uart16550 import Uart16550
 from pv.devices.unassigned import NoPciHost, UnassignedPorts
 from pv.disk import Disk
@@ -32,11 +33,22 @@ TIMER_IRQ, COM1_IRQ, RTC_IRQ, ATA_IRQ = 0, 4, 8, 14
 ONE_BYTE: Final = tuple(bytes([value]) for value in range(256))
 
 
-class TypedBytes:
+class TypedBytes(SavedFields):
     """What waits to be received by COM1. It knows nothing of the chip, so that neither keeps the other alive."""
+
+    wiring_fields: ClassVar = ("_bytes",)  # saved as bytes, which may have any length
 
     def __init__(self) -> None:
         self._bytes = bytearray()
+
+    def save(self) -> State:
+        return {"bytes": bytes(self._bytes)}
+
+    def restore(self, saved: State) -> None:
+        typed = saved.get("bytes")
+        if not isinstance(typed, bytes):
+            raise StateError("TypedBytes.bytes is missing")
+        self._bytes = bytearray(typed)
 
     def append(self, data: bytes) -> None:
         self._bytes += data
@@ -91,12 +103,32 @@ class Pc:
         bus.claim("debug exit", DEBUG_EXIT_PORT, DEBUG_EXIT_PORT, debug_exit.read, debug_exit.write)
         bus.claim("COM1", 0x3F8, 0x3FF, self.com1.read, self.com1.write)
         bus.claim("ELCR", 0x4D0, 0x4D1, self.pic.read_elcr, self.pic.write_elcr)
+        ata = None
         if disks:
             ata = AtaChannel(disks[:DISKS_MOST], partial(line, ATA_IRQ))
             bus.claim_fifo("ATA data", 0x1F0, ata.read_data, ata.write_data)
             bus.claim("ATA registers", 0x1F1, 0x1F7, ata.read, ata.write)
             bus.claim("ATA control", 0x3F6, 0x3F6, ata.read_alternate, ata.write_control)
         bus.claim("no PCI host", 0xCF8, 0xCFF, pci.read, pci.write, width=4)
+
+        self.parts: Final[dict[str, Stateful]] = {  # all that has state, or that the bus knows
+            "typed": self._typed, "unassigned": self.unassigned, "master": master, "slave": slave, "com1": self.com1,
+            "apic": self.apic, "pit": self.pit, "rtc": self.rtc, "port_b": port_b, "debug_exit": debug_exit, "pci": pci,
+        }  # fmt: skip
+        if ata is not None:
+            self.parts["ata"] = ata
+
+    def save(self) -> State:
+        """The state of every part, by its name."""
+        return {name: part.save() for name, part in self.parts.items()}
+
+    def restore(self, saved: State) -> None:
+        """Put every part's state back; no line is driven and the processor is told nothing. Raises StateError."""
+        for name, part in self.parts.items():
+            state = saved.get(name)
+            if not isinstance(state, dict):
+                raise StateError(f"the board has no {name}")
+            part.restore(state)
 
     def rows(self) -> tuple[Row, ...]:
         """All ports, for the dispatch table."""

@@ -7,7 +7,9 @@ read zero: this memory has no parity.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
+
+from pv.devices.state import SavedFields
 
 REFRESH_NS: Final = 15_085  # bit 4 toggles with each refresh request: 18 PIT clocks
 
@@ -24,8 +26,11 @@ class PortBBit:
 WRITABLE: Final = PortBBit.GATE_2 | PortBBit.SPEAKER | PortBBit.PARITY_CHECK_OFF | PortBBit.CHANNEL_CHECK_OFF
 
 
-class PortB:
+class PortB(SavedFields):
     """One register. set_gate(level) drives, and out() reads, the pins of PIT channel 2."""
+
+    saved_fields: ClassVar = ("_written",)
+    wiring_fields: ClassVar = ("_set_gate", "_out", "_now_ns")
 
     def __init__(self, set_gate: Callable[[bool], None], out: Callable[[], bool], now_ns: Callable[[], int]) -> None:
         self._set_gate = set_gate

@@ -9,7 +9,9 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
+
+from pv.devices.state import SavedFields, State, StateError
 
 FIFO_BYTES: Final = 16
 
@@ -91,12 +93,17 @@ CHANGES: Final = Msr.DELTA_CTS | Msr.DELTA_DSR | Msr.TRAILING_RI | Msr.DELTA_DCD
 DELTAS: Final = {Msr.CTS: Msr.DELTA_CTS, Msr.DSR: Msr.DELTA_DSR, Msr.DCD: Msr.DELTA_DCD}
 
 
-class Uart16550:
+class Uart16550(SavedFields):
     """One port. transmit(byte) takes what the guest sends; line(level) is INTR behind the gate of OUT2.
 
     Every PC lets INTR through to the interrupt controller only while MCR.OUT2 is set; so does this.
     more(most) is asked for what else has arrived, up to `most` bytes, whenever the receiver has become empty.
     """
+
+    saved_fields: ClassVar = (
+        "_fifo_on", "_trigger", "_empty_pending", "_ier", "_lcr", "_mcr", "_line_errors", "_msr", "_scr", "_divisor",
+    )  # fmt: skip
+    wiring_fields: ClassVar = ("_transmit", "_line", "_more", "_fifo")
 
     def __init__(
         self,
@@ -118,6 +125,16 @@ class Uart16550:
         self._msr = CONNECTED
         self._scr = 0
         self._divisor = [1, 0]
+
+    def save(self) -> State:
+        return {**super().save(), "fifo": bytes(self._fifo)}
+
+    def restore(self, saved: State) -> None:
+        received = saved.get("fifo")
+        if not isinstance(received, bytes) or len(received) > FIFO_BYTES:
+            raise StateError("Uart16550.fifo is no FIFO's content")
+        super().restore(saved)
+        self._fifo = deque(received)
 
     def read(self, offset: int, size: int) -> int:  # noqa: ARG002  (the bus's signature)
         """A register, 0-255."""

@@ -7,9 +7,10 @@ firmware leaves them (SDM vol. 3, table 9-1).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
-from pv.emulate.architecture import DR6_ONES, DR7_ONES
+from pv.emulate.architecture import DR6_ONES, DR7_ONES, MASK_64
 
 
 @dataclass(slots=True)
@@ -30,3 +31,17 @@ class SystemRegisters:
     sysenter_esp: int = 0
     sysenter_eip: int = 0
     cstar: int = 0
+
+    def save(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Raises ValueError for what is no state of these registers."""
+        for one in fields(self):
+            new, old = saved.get(one.name), getattr(self, one.name)
+            numbers = new if isinstance(old, list) else [new]
+            if not isinstance(numbers, list) or len(numbers) != (len(old) if isinstance(old, list) else 1):
+                raise ValueError(f"its register {one.name} is missing")
+            if not all(type(number) is int and 0 <= number <= MASK_64 for number in numbers):
+                raise ValueError(f"its register {one.name} is no register's value")
+            setattr(self, one.name, list(numbers) if isinstance(old, list) else new)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from pv.dispatch import Row
+from pv.emulate.system_registers import SystemRegisters
 from pv.engines.base import Vcpu
 from pv.exits import Decoded
 
@@ -38,13 +39,14 @@ class Technique:
     """One way to virtualize a guest's privileged code.
 
     decode: code at RIP and RIP -> the instruction, or None where its #GP belongs to the guest.
-    rows: the table rows of one vcpu. takes_hypercalls: whether VMCALL is an exit; else it is #UD to the guest.
+    rows: the table rows of one vcpu, whose further registers are handed over.
+    takes_hypercalls: whether VMCALL is an exit; else it is #UD to the guest.
     boot: whose page tables the guest starts on: its own, put in its memory by the loader, or the monitor's.
     """
 
     name: str
     summary: str
     decode: Callable[[bytes, int], Decoded | None]
-    rows: Callable[[Vcpu, NativeHandlers], list[Row]]
+    rows: Callable[[Vcpu, NativeHandlers, SystemRegisters], list[Row]]
     takes_hypercalls: bool
     boot: Literal["guest tables", "monitor tables"]

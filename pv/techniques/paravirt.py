@@ -27,7 +27,7 @@ from pv.techniques.base import NativeHandlers, Technique
 NAME: Final = "paravirt"
 
 
-def rows(vcpu: Vcpu, native: NativeHandlers) -> list[Row]:
+def rows(vcpu: Vcpu, native: NativeHandlers, system: SystemRegisters) -> list[Row]:
     """The rows that every paravirtual guest has; its hypercalls are added by whoever offers them."""
     every = (ANY_KEY, ANY_KEY)
     return [
@@ -37,7 +37,7 @@ def rows(vcpu: Vcpu, native: NativeHandlers) -> list[Row]:
         Row(Reason.MSR_READ, *every, no_such_msr, NAME, "RDMSR"),
         Row(Reason.MSR_WRITE, *every, no_such_msr, NAME, "WRMSR"),
         cpuid_row(vcpu, guest_cpuid(vcpu, hypervisor=True), NAME),
-        *time_stamp_rows(vcpu, SystemRegisters(), NAME),
+        *time_stamp_rows(vcpu, system, NAME),
     ]
 
 

@@ -56,9 +56,8 @@ NAME: Final = "trap"
 PAGE_FAULT: Final = 14
 
 
-def rows(vcpu: Vcpu, native: NativeHandlers) -> list[Row]:
+def rows(vcpu: Vcpu, native: NativeHandlers, system: SystemRegisters) -> list[Row]:
     """Native rows for what needs no decision, Python rows for every instruction that is emulated."""
-    system = SystemRegisters()
     cpuid = guest_cpuid(vcpu, hypervisor=False, local_apic=True)
     every = (ANY_KEY, ANY_KEY)
     return [

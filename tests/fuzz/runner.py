@@ -29,8 +29,8 @@ class Between(GuestMemory):
 
     def __init__(self, size_bytes: int) -> None:
         super().__init__(size_bytes)
-        self.view.release()
-        self._map.close()
+        super().close()
+        self._pages = None
         self._map = mmap.mmap(-1, self.size_bytes + 2 * len(CANARY), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._whole = memoryview(self._map)
         self._edges = self._whole[: len(CANARY)], self._whole[-len(CANARY) :]

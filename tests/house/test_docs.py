@@ -15,7 +15,10 @@ from guest_sdk.compiler import find_compiler
 from guest_sdk.errors import CompilerMissing
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("batches.md", "guests.md", "c-guests.md", "hypercalls.md", "plugins.md", "embedding.md", "hostile-guests.md")
+PAGES = (
+    *("batches.md", "guests.md", "c-guests.md", "hypercalls.md", "plugins.md"),
+    *("embedding.md", "hostile-guests.md", "snapshots.md"),
+)
 BIN = Path(sys.executable).parent
 
 

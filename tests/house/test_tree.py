@@ -21,6 +21,7 @@ TESTED_ELSEWHERE = {
     "bench/test_batches.py": "a suite; tests/bench/test_batches.py runs its rows",
     "bench/test_growth.py": "a suite; tests/bench/test_growth.py tests what it runs",
     "bench/test_lifetime.py": "a suite; tests/bench/test_lifetime.py tests what it runs",
+    "bench/test_snapshots.py": "a suite; tests/bench/test_snapshots.py tests what it runs",
     "bench/test_surroundings.py": "a suite; tests/bench/test_rows.py runs the rows that it measures",
     "bench/test_c_guests.py": "a suite; tests/bench/test_c_guests.py runs its pairs",
     "bench/test_guest_calls.py": "a suite; tests/bench/test_guest_calls.py tests what it runs",

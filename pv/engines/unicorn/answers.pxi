@@ -129,6 +129,8 @@ cdef void answer(pv_vcpu *c, pv_entry *entry) noexcept:
     cdef UnicornVcpu vcpu = <UnicornVcpu>c.python
     cdef const pv_row *row = entry.row
     try:
+        if row.handler == NULL:
+            vcpu.rows.make_handlers(row - c.rows)
         if row.shape == PV_SHAPE_EXIT:
             apply(vcpu, (<object>row.handler)(vcpu.exit))
         elif row.shape == PV_SHAPE_CALL:

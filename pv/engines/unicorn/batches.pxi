@@ -34,6 +34,8 @@ cdef int64_t call_one(UnicornVcpu vcpu, uint64_t number, const uint64_t *argumen
         return -errno_eperm
     if too_wide(entry.row, arguments):
         return -errno_einval
+    if entry.row.handler == NULL:
+        vcpu.rows.make_handlers(entry.row - c.rows)
     try:
         result = invoke(entry.row, arguments)
     except GuestFault:  # there is no instruction of the guest's that it could be injected at

@@ -10,7 +10,6 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
-from posix.mman cimport munmap
 
 from pv.engines.unicorn.native cimport *
 
@@ -21,6 +20,7 @@ from pv.dispatch import Shape
 from pv.engines.calling import CALL_BYTES_MOST, CALL_DEPTH_MOST
 from pv.engines.base import GuestFault, Latency, RecordedExit
 from pv.exits import AGAIN, NEXT, GuestCallError, GuestError, Reply, ReplyKind, StopWhy
+from pv.pages import Pages
 
 
 cdef extern from "Python.h":
@@ -87,6 +87,7 @@ include "paging.pxi"
 include "registers.pxi"
 include "verbs.pxi"
 include "counted.pxi"
+include "state.pxi"
 include "rows.pxi"
 include "answers.pxi"
 include "batches.pxi"
@@ -102,11 +103,12 @@ def no_timer():
     """The timer source of a machine without one."""
 
 
-cdef class UnicornVcpu(Counted):
+cdef class UnicornVcpu(Saved):
     """One vcpu on an engine of its own (pv.engines.base.Vcpu).
 
     memory: the machine's GuestMemory, which must be closed after this. decode: bytes and RIP to a Decoded or None.
-    mode: "trap" (shadow tables, IDT) or "paravirt" (monitor's tables, trap table).
+    mode: "trap" (shadow tables, IDT) or "paravirt" (monitor's tables, trap table). frozen: the arena's pages
+    (pv.pages.FrozenPages) of a processor of the same sizes, whose state restore() then takes.
     Raises EngineError where the engine refuses, MemoryError where the host has no memory.
     """
 
@@ -116,11 +118,10 @@ cdef class UnicornVcpu(Counted):
     cdef readonly Tables tables
     cdef readonly Shadow shadow
     cdef readonly object native
-    cdef object view, decoder, table, error
+    cdef object view, decoder, error
     cdef Compiled rows
     cdef list replaced  # rows that a handler may still be answering for
-    cdef readonly bint running  # in run(), or in a call from outside it
-    cdef unsigned long runner  # the thread that is
+    cdef unsigned long runner  # the thread that runs it
     cdef uint64_t host_deadline_ns, call_end_ns  # 0: never
     cdef object __weakref__
 
@@ -128,8 +129,9 @@ cdef class UnicornVcpu(Counted):
         self.core = Core()
         self.c = self.core.c
 
-    def __init__(self, memory, *, decode, unsigned int monitor_pages, unsigned int translation_buffer_bytes, str mode):
+    def __init__(self, memory, *, decode, unsigned int monitor_pages, unsigned int translation_buffer_bytes, str mode, frozen=None):
         cdef pv_vcpu *c = self.c
+        cdef unsigned char[::1] arena
         cdef unsigned char[::1] view = memory.view
         c.python = <void *>self
         c.mode = {"trap": PV_TRAP, "paravirt": PV_PARAVIRT}[mode]
@@ -155,10 +157,18 @@ cdef class UnicornVcpu(Counted):
         c.entries = <pv_entry *>calloc(PV_ENTRIES, sizeof(pv_entry))
         c.decoded = <pv_decoded *>calloc(PV_DECODED, sizeof(pv_decoded))
         c.records = <pv_recorded *>calloc(PV_RECORDS, sizeof(pv_recorded))
-        if not (c.index and c.entries and c.decoded and c.records and pv_pool_init(&c.pool, monitor_pages)):
+        if not (c.index and c.entries and c.decoded and c.records):
             raise MemoryError("no memory for a vcpu's tables")
+        self.core.arena = Pages(pv_arena(c, NULL, monitor_pages), frozen)
+        arena = self.core.arena.view
+        pv_arena(c, &arena[0], monitor_pages)
+        pv_pool_init(&c.pool)
         self.open_engine(translation_buffer_bytes)
-        if not (pv_tables_init(c) if c.mode == PV_PARAVIRT else pv_shadow_init(c)):
+        if frozen is not None:
+            return
+        if c.mode == PV_TRAP:
+            pv_pool_reset(&c.pool, PV_SHADOW_FIRST)
+        elif not pv_tables_init(c):
             raise MemoryError("no memory for page tables")
 
     cdef make_views(self):
@@ -301,8 +311,14 @@ cdef class UnicornVcpu(Counted):
 
         Raises ValueError for a row that the core cannot run.
         """
+        self.bind_rows(Compiled(table))
+
+    def bind_like(self, UnicornVcpu other, later):
+        """Take the rows that `other` has bound; later(index) -> (first, rows) makes the handlers of one party of them."""
+        self.bind_rows(Compiled(other.rows, later))
+
+    cdef bind_rows(self, Compiled compiled):
         cdef pv_vcpu *c = self.c
-        cdef Compiled compiled = Compiled(table)
         cdef uint32_t i
         cdef pv_entry *entry
         for i in range(compiled.count):
@@ -313,7 +329,6 @@ cdef class UnicornVcpu(Counted):
         c.rows = compiled.rows
         c.row_count = compiled.count
         self.rows = compiled
-        self.table = table
         if c.mode == PV_TRAP and not pv_windows_set(c):
             raise MemoryError("no memory for the windows of devices")
         for i in range(c.entry_count):
@@ -417,7 +432,6 @@ cdef class UnicornVcpu(Counted):
             self.keep_registers()
         self.view = None
         self.memory = None
-        self.table = None
         self.rows = None
         c.rows = NULL
         c.row_count = 0

@@ -5,6 +5,7 @@ cdef class Core:
     """The C structure of a vcpu, alive as long as the vcpu or a view of it."""
 
     cdef pv_vcpu *c
+    cdef object arena  # pv.pages.Pages: the pool and what is known of its pages; given back with this
 
     def __cinit__(self):
         self.c = <pv_vcpu *>calloc(1, sizeof(pv_vcpu))
@@ -20,21 +21,12 @@ cdef class Core:
             pv_uc.close(c.uc)
             c.uc = NULL
             c.env = NULL
-        if c.pool.base != NULL and <int64_t>c.pool.base != -1:
-            munmap(c.pool.base, (c.pool.pages + (PV_GUEST_MODE_PAGES if c.vmcb_page else 0)) * <uint64_t>4096)
         if c.entries != NULL:
             for i in range(c.entry_count):
                 free(c.entries[i].histogram)
         if c.decoded != NULL:
             for i in range(PV_DECODED):
                 Py_XDECREF(<PyObject *>c.decoded[i].insn)
-        free(c.pool.next)
-        free(c.shadow.pages)
-        free(c.shadow.hash)
-        free(c.shadow.unsync_list)
-        free(c.shadow.tracked)
-        free(c.shadow.mapped_by)
-        free(c.tables.roots)
         free(c.index)
         free(c.entries)
         free(c.decoded)

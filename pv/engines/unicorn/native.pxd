@@ -80,17 +80,12 @@ cdef extern from "native/vcpu.h" nogil:
         uint32_t pages, used
         uint32_t *next
     struct pv_shadow:
-        void *pages
-        void *hash
-        void *unsync_list
-        void *tracked
-        void *mapped_by
-        uint32_t unsync_count
+        uint32_t *hash
         uint64_t fills, table_writes, guest_faults, syncs, zaps, roots, root_hits
     struct pv_tables:
         uint32_t *roots
         uint32_t active
-    enum: PV_SPACES
+    enum: PV_SPACES, PV_SHADOW_FIRST
     struct pv_trap:
         uint64_t rip
         uint32_t flags
@@ -197,7 +192,10 @@ cdef extern from "native/vcpu.h" nogil:
     void pv_ring_publish(pv_ring *ring, uint32_t submit_head, uint32_t complete_tail)
     pv_fault pv_linear(pv_vcpu *c, uint64_t gva, void *data, uint64_t size, cbool write, cbool user)
     int pv_fetch(pv_vcpu *c, uint64_t rip, uint8_t *code)
-    cbool pv_pool_init(pv_pool *p, uint32_t pages)
+    uint64_t pv_arena(pv_vcpu *c, uint8_t *base, uint32_t pages)
+    cbool pv_arena_check(const pv_vcpu *c, uint8_t *levels)
+    void pv_pool_init(pv_pool *p)
+    void pv_pool_reset(pv_pool *p, uint32_t keep)
     int64_t pv_pool_take(pv_pool *p)
     uint64_t *pv_page(pv_pool *p, uint32_t page)
     uint64_t pv_page_gpa(uint32_t page)
@@ -208,7 +206,6 @@ cdef extern from "native/vcpu.h" nogil:
     int64_t pv_tables_map(pv_vcpu *c, uint32_t space, uint64_t gva, uint64_t gpa, uint64_t pages, uint32_t flags)
     int64_t pv_tables_unmap(pv_vcpu *c, uint32_t space, uint64_t gva, uint64_t pages)
     cbool pv_tables_lookup(pv_vcpu *c, uint32_t space, uint64_t gva, pv_mapping *to)
-    cbool pv_shadow_init(pv_vcpu *c)
     void pv_shadow_load(pv_vcpu *c, uint64_t cr3)
     void pv_shadow_invalidate(pv_vcpu *c, uint64_t gva)
     void pv_shadow_flush(pv_vcpu *c)
@@ -239,6 +236,18 @@ cdef extern from "native/vcpu.h" nogil:
     cbool pv_guest_mode(pv_vcpu *c, uint64_t intercepts, uint16_t cr_reads, uint16_t cr_writes, uint32_t exceptions, uint64_t nested_root)
     uint64_t pv_clock_ns()
     void pv_set_cr3(pv_vcpu *c, uint64_t gpa)
+    struct pv_field:
+        const char *name
+        uint16_t size, count
+    const pv_field *pv_fields
+    int pv_field_count
+    uint64_t pv_field_get(pv_vcpu *c, const pv_field *f)
+    cbool pv_field_set(pv_vcpu *c, const pv_field *f, uint64_t value)
+    void pv_field_bytes(pv_vcpu *c, const pv_field *f, uint8_t *bytes, cbool set)
+    cbool pv_state_check(const pv_vcpu *c)
+    void pv_state_settle(pv_vcpu *c)
+    void pv_forget_code(pv_vcpu *c, uint64_t start, uint64_t end)
+    cbool pv_counts_set(pv_vcpu *c, const uint64_t *counts, uint64_t entries)
     struct pv_python_s "pv_python":
         void (*answer)(pv_vcpu *, pv_entry *) noexcept
         cbool (*decode)(pv_vcpu *, pv_decoded *, const uint8_t *, int) noexcept

@@ -37,8 +37,39 @@ cdef class Compiled:
     cdef pv_row *rows
     cdef uint32_t count
     cdef list handlers
+    cdef object later  # index -> (first, rows of one party): of a table whose handlers are made as they are asked for
 
-    def __cinit__(self, table):
+    def __cinit__(self, table, later=None):
+        if later is not None:
+            self.copy(table, later)
+            return
+        self.compile(table)
+
+    cdef copy(self, Compiled other, later):
+        """The rows of another machine's table, without the handlers: those are that machine's."""
+        cdef uint32_t i
+        self.handlers = [None] * other.count
+        self.later = later
+        self.rows = <pv_row *>calloc(other.count + 1, sizeof(pv_row))
+        if self.rows == NULL:
+            raise MemoryError("no memory for the dispatch table")
+        memcpy(self.rows, other.rows, other.count * sizeof(pv_row))
+        self.count = other.count
+        for i in range(self.count):
+            if self.rows[i].native == PV_NATIVE_NONE:
+                self.rows[i].handler = NULL
+
+    cdef make_handlers(self, uint32_t index):
+        """The handlers of the row's party, which no exit asked for before."""
+        cdef uint32_t first, i
+        first, rows = self.later(index)
+        for i, row in enumerate(rows):
+            if self.rows[first + i].native == PV_NATIVE_NONE:
+                self.handlers[first + i] = row.handler
+                self.rows[first + i].handler = <void *>row.handler
+                unpack_partial(&self.rows[first + i], row.handler)
+
+    cdef compile(self, table):
         cdef pv_row *r
         cdef list rows = list(table)
         self.handlers = []

@@ -6,6 +6,7 @@ cdef class Verbs(Registers):
 
     cdef Core core
     cdef object memory, interrupt_source, timer_source
+    cdef readonly bint running  # in run(), or in a call from outside it
 
     def load_segment(self, unsigned int segment, unsigned int selector):
         if segment > 5 or segment == 1:

@@ -7,6 +7,7 @@ import pytest
 from pv.dispatch import DispatchTable, Row
 from pv.emulate.architecture import GP_0
 from pv.emulate.cpuid import HYPERVISOR_PRESENT
+from pv.emulate.system_registers import SystemRegisters
 from pv.exits import NEXT, Exit, Reason
 from pv.techniques.paravirt import TECHNIQUE
 from tests.pv.emulate.recording_vcpu import Guest
@@ -14,7 +15,7 @@ from tests.pv.emulate.recording_vcpu import Guest
 
 @pytest.fixture
 def table(guest: Guest, native: SimpleNamespace) -> DispatchTable:
-    guest.add(TECHNIQUE.rows(guest.vcpu, native))
+    guest.add(TECHNIQUE.rows(guest.vcpu, native, SystemRegisters()))
     return guest.table
 
 

@@ -8,6 +8,7 @@ from pv.dispatch import DispatchTable
 from pv.emulate.architecture import GP_0
 from pv.emulate.cpuid import HYPERVISOR_PRESENT
 from pv.emulate.decode import FORMS
+from pv.emulate.system_registers import SystemRegisters
 from pv.exits import NEXT, Exit, Reason
 from pv.techniques.trap import TECHNIQUE
 from tests.pv.emulate.recording_vcpu import Guest
@@ -15,7 +16,7 @@ from tests.pv.emulate.recording_vcpu import Guest
 
 @pytest.fixture
 def table(guest: Guest, native: SimpleNamespace) -> DispatchTable:
-    guest.add(TECHNIQUE.rows(guest.vcpu, native))
+    guest.add(TECHNIQUE.rows(guest.vcpu, native, SystemRegisters()))
     return guest.table
 
 

@@ -7,9 +7,8 @@
  * at INVLPG or a load of CR3 (SDM vol. 3, 4.10.4), when changed entries are dropped. Dropped entries refill by fault.
  * The pool bounds all of it: used up, everything is dropped and refilled. */
 #include "vcpu.h"
-#include <stdlib.h>
 
-enum { EMPTY_ROOT = 1, FIRST_PAGE = 2, MANY = 0xffffffff, IDLE_MOST = 3, DYING = 2 /* of `live` */ };
+enum { EMPTY_ROOT = 1, FIRST_PAGE = PV_SHADOW_FIRST, MANY = 0xffffffff, IDLE_MOST = 3, DYING = 2 /* of `live` */ };
 
 static uint64_t tag_of(uint64_t gfn, int level, bool direct) { return gfn << 4 | (uint64_t)direct << 3 | (uint64_t)level; }
 static uint64_t tag_gfn(uint64_t tag) { return tag >> 4; }
@@ -18,22 +17,6 @@ static uint32_t bucket(struct pv_shadow *s, uint64_t tag) { return (uint32_t)(ta
 static uint32_t page_of(uint64_t entry) { return (uint32_t)(((entry & PV_FRAME) - PV_MONITOR_BASE) / PV_PAGE); }
 static uint64_t frames(struct pv_vcpu *c) { return c->ram_size / PV_PAGE; }
 static bool write_protect(struct pv_vcpu *c) { return c->v.cr0 >> 16 & 1; }
-
-bool pv_shadow_init(struct pv_vcpu *c)
-{
-    struct pv_shadow *s = &c->shadow;
-    uint32_t size = 64;
-    while (size < c->pool.pages)
-        size *= 2;
-    s->hash_mask = size - 1;
-    s->pages = calloc(c->pool.pages, sizeof *s->pages);
-    s->hash = calloc(size, sizeof *s->hash);
-    s->unsync_list = calloc(c->pool.pages, sizeof *s->unsync_list);
-    s->tracked = calloc(frames(c), 1);
-    s->mapped_by = calloc(frames(c), sizeof *s->mapped_by);
-    pv_pool_reset(&c->pool, FIRST_PAGE);
-    return s->pages && s->hash && s->unsync_list && s->tracked && s->mapped_by;
-}
 
 static uint32_t find(struct pv_shadow *s, uint64_t tag)
 {

@@ -58,3 +58,16 @@ void pv_histogram_add(struct pv_histogram *h, uint64_t ns)
     h->total_ns += ns;
     h->count++;
 }
+
+/* The entry of a tag that was counted before; its row is found anew. */
+struct pv_entry *pv_entry_again(struct pv_vcpu *c, uint64_t tag)
+{
+    uint32_t slot = slot_of(tag);
+    while (c->index[slot] && c->entries[c->index[slot] - 1].tag != tag)
+        slot = (slot + 1) & (PV_INDEX - 1);
+    if (!c->index[slot]) {
+        c->entries[c->entry_count] = (struct pv_entry){ .tag = tag, .row = pv_row_for(c, pv_tag_reason(tag), pv_tag_write(tag), pv_tag_key(tag)) };
+        c->index[slot] = (uint16_t)++c->entry_count;
+    }
+    return &c->entries[c->index[slot] - 1];
+}

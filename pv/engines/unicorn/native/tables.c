@@ -4,25 +4,13 @@
  * to each. A table that maps nothing any more is given back. All answers are 0 or more, or a negated errno. */
 #include "vcpu.h"
 #include <errno.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 
 enum { MAP_PRESENT = 1, MAP_WRITE = 2, MAP_USER = 4, MAP_EXECUTE = 8 };
 #define LARGE (PV_PAGE << 9)
-/* What one instruction may need at once: shadow tables for six pages (code, source and destination, each over a page's
- * end), their root, and those a walk keeps free. With less a guest would fault for ever. */
-enum { POOL_LEAST = 64 };
-
-bool pv_pool_init(struct pv_pool *p, uint32_t pages)
+void pv_pool_init(struct pv_pool *p)
 {
-    if (pages < POOL_LEAST)
-        pages = POOL_LEAST;
-    p->base = mmap(NULL, pages * PV_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    p->next = calloc(pages, sizeof *p->next);
-    p->pages = pages;
     p->used = 1; /* page 0 is never handed out: 0 means none */
     p->free_head = 0;
-    return p->base != MAP_FAILED && p->next;
 }
 
 void pv_pool_reset(struct pv_pool *p, uint32_t keep)
@@ -57,9 +45,8 @@ static uint32_t page_of(uint64_t entry) { return (uint32_t)(((entry & PV_FRAME) 
 
 bool pv_tables_init(struct pv_vcpu *c)
 {
-    c->tables.roots = calloc(PV_SPACES, sizeof *c->tables.roots);
     int64_t common = pv_pool_take(&c->pool);
-    if (!c->tables.roots || common < 0)
+    if (common < 0)
         return false;
     c->tables.common = (uint32_t)common;
     return pv_tables_create(c) == 0;

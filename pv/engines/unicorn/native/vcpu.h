@@ -47,7 +47,7 @@ struct pv_shadow {
     uint64_t fills, table_writes, guest_faults, syncs, zaps, roots, root_hits;
 };
 
-enum { PV_SPACES = 4096 };
+enum { PV_SPACES = 4096, PV_SHADOW_FIRST = 2 /* the pool's first page that a shadow may use */ };
 struct pv_tables { uint32_t *roots; uint32_t active, common; };
 
 struct pv_trap { uint64_t rip; uint32_t flags; };
@@ -158,8 +158,11 @@ uint64_t pv_reserved(struct pv_vcpu *c, uint64_t entry, int level);
 struct pv_fault pv_guest_walk(struct pv_vcpu *c, uint64_t gva, uint32_t access, struct pv_mapping *to);
 struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t size, bool write, bool user);
 int pv_fetch(struct pv_vcpu *c, uint64_t rip, uint8_t code[15]);
+/* arena.c: where tables and what is known of them lie */
+uint64_t pv_arena(struct pv_vcpu *c, uint8_t *base, uint32_t pages);
+bool pv_arena_check(const struct pv_vcpu *c, uint8_t *levels);
 /* tables.c: the pool and paravirt's tables */
-bool pv_pool_init(struct pv_pool *p, uint32_t pages);
+void pv_pool_init(struct pv_pool *p);
 void pv_pool_reset(struct pv_pool *p, uint32_t keep);
 int64_t pv_pool_take(struct pv_pool *p);
 void pv_pool_give(struct pv_pool *p, uint32_t page);
@@ -173,7 +176,6 @@ int64_t pv_tables_map(struct pv_vcpu *c, uint32_t space, uint64_t gva, uint64_t 
 int64_t pv_tables_unmap(struct pv_vcpu *c, uint32_t space, uint64_t gva, uint64_t pages);
 bool pv_tables_lookup(struct pv_vcpu *c, uint32_t space, uint64_t gva, struct pv_mapping *to);
 /* shadow.c */
-bool pv_shadow_init(struct pv_vcpu *c);
 void pv_shadow_load(struct pv_vcpu *c, uint64_t cr3);
 void pv_shadow_invalidate(struct pv_vcpu *c, uint64_t gva);
 void pv_shadow_flush(struct pv_vcpu *c);
@@ -264,6 +266,18 @@ struct pv_fault pv_call_enter(struct pv_vcpu *c, struct pv_call *call, uint64_t 
 bool pv_call_leave(struct pv_vcpu *c);
 void pv_call_note(struct pv_vcpu *c, uint64_t rip);
 void pv_run_call(struct pv_vcpu *c, bool further);
+/* state.c: what a snapshot keeps of a processor */
+struct pv_field { const char *name; uint32_t at; uint16_t size, count, stride; bool of_env; uint64_t vary, most; };
+extern const struct pv_field pv_fields[];
+extern const int pv_field_count;
+uint64_t pv_field_get(struct pv_vcpu *c, const struct pv_field *f);
+bool pv_field_set(struct pv_vcpu *c, const struct pv_field *f, uint64_t value);
+void pv_field_bytes(struct pv_vcpu *c, const struct pv_field *f, uint8_t *bytes, bool set);
+bool pv_state_check(const struct pv_vcpu *c);
+void pv_state_settle(struct pv_vcpu *c);
+void pv_forget_code(struct pv_vcpu *c, uint64_t start, uint64_t end);
+bool pv_counts_set(struct pv_vcpu *c, const uint64_t *counts, uint64_t entries);
+struct pv_entry *pv_entry_again(struct pv_vcpu *c, uint64_t tag);
 /* watchdog.c */
 bool pv_watch(struct pv_vcpu *c);
 void pv_unwatch(struct pv_vcpu *c);
