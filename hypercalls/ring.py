@@ -246,8 +246,9 @@ def restore(machine: MachineView, saved: list[list[int]]) -> None:
         if gpa < 0:
             raise GuestError(EFAULT, f"a ring at {gpa}")
         check_span(machine, gpa, entries)
-        indices = [index & INDEX_MASK for index in (submit_head, complete_tail, left, judged_tail)]
-        ring = rings.open[number] = Ring(gpa, entries, port, *indices)
+        ring = rings.open[number] = Ring(gpa, entries, port)
+        ring.submit_head, ring.complete_tail = submit_head & INDEX_MASK, complete_tail & INDEX_MASK
+        ring.left, ring.judged_tail = left & INDEX_MASK, judged_tail & INDEX_MASK
         if order:
             ring.polling = rings.clock.at(deadline_ns, partial(poll, rings, number, ring))
             ring.polling.number = order

@@ -55,7 +55,11 @@ class LocalApic(LocalInterrupts, SavedFields):
 
     def restore(self, saved: State) -> None:
         entries = saved.get("lvt")
-        if not isinstance(entries, list) or len(entries) != len(LVT_WRITABLE) or not all(type(e) is int for e in entries):
+        if (
+            not isinstance(entries, list)
+            or len(entries) != len(LVT_WRITABLE)
+            or not all(type(e) is int for e in entries)
+        ):
             raise StateError("LocalApic.lvt is no local vector table")
         super().restore(saved)
         self._lvt = dict(zip(sorted(LVT_WRITABLE), entries, strict=True))

@@ -6,9 +6,10 @@ import zlib
 from dataclasses import replace
 from typing import Any
 
-from bench.compare import find_workload
+from bench.compare import find_workload, workload_disks
 from pv.machine import Machine
 from pv.outcome import Outcome
+from pv.plugin import foreign_plugins
 
 MEMORY = "16MiB"
 OPERATIONS = 12
@@ -16,7 +17,7 @@ OPERATIONS = 12
 
 def workload(name: str, technique: str) -> Machine:
     """A machine with one of the workloads in it."""
-    machine = Machine(memory=MEMORY, technique=technique)
+    machine = Machine(memory=MEMORY, technique=technique, disks=workload_disks(), disabled_plugins=foreign_plugins())
     machine.load(find_workload(name, technique).build(OPERATIONS))
     return machine
 
