@@ -75,8 +75,8 @@ class Branching:
         machine._check_open(what)
         if machine.isolation != "none":
             raise SnapshotError(
-                f"{what}: isolation={machine.isolation!r} has the guest in a process of its own, which has no snapshots; "
-                "make the machine with isolation='none'"
+                f"{what}: with isolation={machine.isolation!r} the guest is in a process of its own, "
+                "which has no snapshots; make the machine with isolation='none'"
             )
         if machine._running:
             raise RuntimeError(f"{what}: the machine is running; call it once run() has returned")

@@ -45,13 +45,11 @@ class GuestMemory:
             raise ValueError(f"memory of {size_bytes} bytes is not between 1MiB and 64GiB")
         self.size_bytes: Final = -(-size_bytes // PAGE_SIZE) * PAGE_SIZE
         self._pages = Pages(self.size_bytes, frozen) if descriptor < 0 else None
-        if self._pages is not None:
-            self.view: Final = self._pages.view
-            return
-        if os.fstat(descriptor).st_size < self.size_bytes:
-            os.ftruncate(descriptor, self.size_bytes)
-        self._map = mmap.mmap(descriptor, self.size_bytes, flags=SHARED_FLAGS)
-        self.view = memoryview(self._map)
+        if descriptor >= 0:
+            if os.fstat(descriptor).st_size < self.size_bytes:
+                os.ftruncate(descriptor, self.size_bytes)
+            self._map = mmap.mmap(descriptor, self.size_bytes, flags=SHARED_FLAGS)
+        self.view: Final = memoryview(self._map) if self._pages is None else self._pages.view
 
     @property
     def pages(self) -> Pages:

@@ -32,7 +32,7 @@ from pv.devices.local_apic_registers import (
     Svr,
 )
 from pv.devices.local_interrupts import LocalInterrupts
-from pv.devices.state import SavedFields, State, StateError, part_of
+from pv.devices.state import SavedFields, State, check_like, part_of
 
 
 class LocalApic(LocalInterrupts, SavedFields):
@@ -54,13 +54,7 @@ class LocalApic(LocalInterrupts, SavedFields):
         return {**super().save(), **parts, "lvt": [self._lvt[index] for index in sorted(self._lvt)]}
 
     def restore(self, saved: State) -> None:
-        entries = saved.get("lvt")
-        if (
-            not isinstance(entries, list)
-            or len(entries) != len(LVT_WRITABLE)
-            or not all(type(e) is int for e in entries)
-        ):
-            raise StateError("LocalApic.lvt is no local vector table")
+        entries = check_like(saved.get("lvt"), [0] * len(LVT_WRITABLE), "LocalApic.lvt")
         super().restore(saved)
         self._lvt = dict(zip(sorted(LVT_WRITABLE), entries, strict=True))
         self._queue.restore(part_of(saved, "queue", "LocalApic"))

@@ -70,7 +70,7 @@ def test_every_family_that_keeps_state_saves_it(member: object) -> None:
 
 # Attributes of a Machine that no part of a snapshot is named after, and why.
 OF_THE_SHAPE = {
-    "memory", "technique", "options", "grants", "quotas", "members", "call_numbers", "for_plugins", "notes", "image",
+    "memory", "technique", "options", "grants", "quotas", "members", "call_numbers", "isolation", "notes", "image",
     "features", "vcpu", "system", "pc", "state", "outcome", "has_guest", "quota_usage", "disks", "console", "clock",
 }  # fmt: skip
 
