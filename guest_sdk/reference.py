@@ -53,6 +53,20 @@ first time by pushing SS (`USER_SS`), RSP, RFLAGS (0x202), CS (`USER_CS`), RIP a
 - **Address spaces**: 0 is the boot space. Addresses below 512 GiB are common to all, those above are a space's own.
 """
 
+GUEST_CALLS = f"""## Calls from the host
+
+The host may call a function of the guest's kernel while the guest does not run, or while one of its hypercalls is
+answered; the hypercalls of that function may be answered so in turn. A guest allows it by enabling the hypercall page.
+
+- **Entry** is System V's: arguments in RDI, RSI, RDX, RCX, R8, R9, what they point to above the return address on the
+  guest's stack, more than 128 bytes below its RSP; RSP + 8 is a multiple of 16, RFLAGS is clear but for what the
+  guest's events need. Where CPL 3 was interrupted, the stack is that of `set_kernel_stack`.
+- **Return**: the return address is byte {abi.CALL_RETURN_OFFSET} of the hypercall page, at the gva that equals its gpa.
+  The code there makes `call_return` with RAX and RDX. It ends the innermost call; without one it is -EPERM.
+- **Kept**: all registers, XMM and x87 too, and the active address space, are put back. Memory stays as it was left.
+- **Events** wait until the hypercall is answered that led to the call.
+"""
+
 RINGS = """## Rings
 
 `ring_open` shares a page-aligned `ring`: the head, then `entries` of `ring_submission`, then as many of
@@ -90,7 +104,7 @@ kick_if_needed():                                 wait():
 
 def page() -> str:
     """The whole page, as Markdown."""
-    parts = [INTRODUCTION, detection(), calls(), FRAMES, RINGS, structures(), constants()]
+    parts = [INTRODUCTION, detection(), calls(), FRAMES, GUEST_CALLS, RINGS, structures(), constants()]
     return "\n".join(parts)
 
 

@@ -8,7 +8,7 @@ from errno import EIO, ENOENT
 from typing import Annotated, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guest_sdk import Guest
@@ -74,7 +74,7 @@ def test_six_registers_in_system_v_s_order(library: Machine, at: int, name: str)
 
 
 @given(value=st.integers(-(1 << 63), (1 << 64) - 1))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None)
 def test_an_int_is_64_bits_signed_on_its_way_back(library: Machine, value: int) -> None:
     bits = value & (1 << 64) - 1
     assert library.call("first", value) == (bits - (1 << 64) if bits >> 63 else bits)
@@ -88,7 +88,7 @@ def test_an_int_is_64_bits_signed_on_its_way_back(library: Machine, value: int) 
 
 
 @given(data=st.binary(max_size=CALL_BYTES_MOST // 2 & ~15), text=st.text(max_size=300))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None)
 def test_bytes_and_text_come_back(library: Machine, data: bytes, text: str) -> None:
     assert library.call("echo", data, text, returns=bytes) == data
     assert library.call("echo", bytearray(data), returns=Annotated[bytes, BytesIn(8192)]) == data
