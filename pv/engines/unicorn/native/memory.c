@@ -44,7 +44,7 @@ uint64_t pv_reserved(struct pv_vcpu *c, uint64_t entry, int level)
 }
 
 /* Walk the guest's tables as its processor would (SDM vol. 3, 4.5), setting accessed and dirty bits.
- * access: PF_W, PF_U, PF_I. Returns the page fault that the guest must get. */
+ * access: PF_W, PF_U, PF_I; with PV_PEEK no bit is set. Returns the page fault that the guest must get. */
 struct pv_fault pv_guest_walk(struct pv_vcpu *c, uint64_t gva, uint32_t access, struct pv_mapping *to)
 {
     bool nxe = c->v.efer >> 11 & 1, wp = c->v.cr0 >> 16 & 1;
@@ -69,7 +69,7 @@ struct pv_fault pv_guest_walk(struct pv_vcpu *c, uint64_t gva, uint32_t access, 
             if ((user && !(flags & PTE_U)) || (access & PF_I && nx) || (access & PF_W && !(flags & PTE_W) && (user || wp)))
                 return PV_FAULT_CODE(VEC_PF, code | PF_P);
             uint64_t inside = (1ull << (12 + 9 * level)) - 1, dirty = access & PF_W ? PTE_D : 0;
-            for (int l = 3; l >= level; l--)
+            for (int l = 3; l >= level && !(access & PV_PEEK); l--)
                 if ((*entries[l] & (PTE_A | (l == level ? dirty : 0))) != (PTE_A | (l == level ? dirty : 0)))
                     *entries[l] |= PTE_A | (l == level ? dirty : 0);
             *to = (struct pv_mapping){ (entry & PV_FRAME & ~inside) | (gva & inside),
@@ -132,7 +132,8 @@ struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t 
 static bool code_walk(struct pv_vcpu *c, uint64_t gva, struct pv_mapping *to)
 {
     if (!c->nested) /* a shadow may have been emptied while a block runs that was fetched through it */
-        return pv_processor_walk(c, gva, to) || (c->mode == PV_TRAP && pv_guest_walk(c, gva, PF_I, to).vector < 0);
+        return pv_processor_walk(c, gva, to)
+            || (c->mode == PV_TRAP && c->in_hook && pv_guest_walk(c, gva, PF_I | PV_PEEK, to).vector < 0);
     c->v.cr3 = ENV64(c->env, ENV_CR + 24);
     return pv_guest_walk(c, gva, PF_I, to).vector < 0;
 }

@@ -13,7 +13,7 @@
 #define PV_FRAME 0x000ffffffffff000ull
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80 };
 #define PTE_NX (1ull << 63)
-enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
+enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PV_PEEK = 1 << 16 };
 enum { VEC_DE = 0, VEC_DB = 1, VEC_UD = 6, VEC_DF = 8, VEC_TS = 10, VEC_NP = 11, VEC_SS = 12, VEC_GP = 13, VEC_PF = 14, VEC_AC = 17, VEC_MC = 18 };
 enum { PF_FETCH = 0x10 }; /* in the error code of a #PF: an instruction was to be read */
 enum pv_mode { PV_TRAP, PV_PARAVIRT };
