@@ -24,6 +24,7 @@ PAGE_BYTES: Final = 4096
 ZEROES: Final = bytes(PAGE_BYTES)
 MAP_FIXED, MAP_NORESERVE = 0x10, 0x4000  # Linux; mmap names the second from Python 3.13 on
 EXTENTS_MOST: Final = 64  # mappings of one file part: the kernel allows a process 65,530 in all
+RUN_BYTES_MOST: Final = 1 << 20  # read or written at once
 COPIED_MOST: Final = 512  # pages that a restore copies back one by one; past that it drops the mapping's own
 
 Span = tuple[int, int]
@@ -72,12 +73,13 @@ class FrozenPages:
 
     def filled(self) -> Iterator[tuple[int, bytes]]:
         """The pages that are not all zero, by number."""
-        for start, end in self.extents:
-            data = os.pread(self.file.descriptor, end - start, self.offset + start)
-            for at in range(0, end - start, PAGE_BYTES):
-                page = data[at : at + PAGE_BYTES]
-                if page != ZEROES:
-                    yield (start + at) // PAGE_BYTES, page
+        for first, last in self.extents:
+            for start in range(first, last, RUN_BYTES_MOST):
+                data = os.pread(self.file.descriptor, min(RUN_BYTES_MOST, last - start), self.offset + start)
+                for at in range(0, len(data), PAGE_BYTES):
+                    page = data[at : at + PAGE_BYTES]
+                    if page != ZEROES:
+                        yield (start + at) // PAGE_BYTES, page
 
 
 def thaw(file: PageFile, offset: int, size_bytes: int, pages: Iterable[tuple[int, bytes]]) -> FrozenPages:
@@ -152,9 +154,9 @@ class Pages:
             filled = bytes(view[at : at + PAGE_BYTES]) != ZEROES  # memoryviews compare item by item
             if filled and run is None:
                 run = at
-            elif not filled and run is not None:
+            elif run is not None and (not filled or at - run >= RUN_BYTES_MOST):
                 yield run, at
-                run = None
+                run = at if filled else None
         if run is not None:
             yield run, end
 

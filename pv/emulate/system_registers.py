@@ -7,8 +7,8 @@ firmware leaves them (SDM vol. 3, table 9-1).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 
 from pv.emulate.architecture import DR6_ONES, DR7_ONES, MASK_64
 
@@ -33,15 +33,20 @@ class SystemRegisters:
     cstar: int = 0
 
     def save(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"breakpoints": list(self.breakpoints)} | {name: getattr(self, name) for name in NUMBERS}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Raises ValueError for what is no state of these registers."""
-        for one in fields(self):
-            new, old = saved.get(one.name), getattr(self, one.name)
-            numbers = new if isinstance(old, list) else [new]
-            if not isinstance(numbers, list) or len(numbers) != (len(old) if isinstance(old, list) else 1):
-                raise ValueError(f"its register {one.name} is missing")
-            if not all(type(number) is int and 0 <= number <= MASK_64 for number in numbers):
-                raise ValueError(f"its register {one.name} is no register's value")
-            setattr(self, one.name, list(numbers) if isinstance(old, list) else new)
+        breakpoints = saved.get("breakpoints")
+        if not isinstance(breakpoints, list) or len(breakpoints) != len(self.breakpoints):
+            raise ValueError("its register breakpoints is missing")
+        numbers = [saved.get(name) for name in NUMBERS]
+        for number in breakpoints + numbers:
+            if type(number) is not int or not 0 <= number <= MASK_64:
+                raise ValueError(f"{str(number)[:40]} is no register's value")
+        self.breakpoints[:] = breakpoints
+        for name, number in zip(NUMBERS, numbers, strict=True):
+            setattr(self, name, number)
+
+
+NUMBERS: Final = tuple(field.name for field in fields(SystemRegisters) if field.name != "breakpoints")

@@ -32,7 +32,7 @@ def test_a_fork_has_its_parents_table(technique: str) -> None:
 def test_a_fork_whose_first_python_exit_is_a_multicall() -> None:
     """Its entries have handlers that no exit has asked for, and those that a batch refuses are known without them."""
     guest = Guest("batch", paravirt=True)
-    guest.space("entries", 2 * ENTRY.size_bytes)
+    guest.bss("entries", 2 * ENTRY.size_bytes)
     size, result = ENTRY.size_bytes, ENTRY.offset("result")
     numbers = [abi.BY_NAME[name].number for name in ("abi_version", "exit", "multicall")]
     guest.asm(f"""
