@@ -69,7 +69,11 @@ class ProcessMachine(Machine):
         options: Mapping[str, Any] | None = None,
         time_exits: bool = False,
         trace: Sink | None = None,
+        _snapshot: Any = None,
+        _like: Any = None,
     ) -> None:
+        if _snapshot is not None or _like is not None:
+            raise ValueError("isolation='process' cannot begin with a snapshot; leave isolation out")
         check_arguments(memory, disabled_plugins, grants, quotas, console, disks)
         if not isinstance(engine, str) or isinstance(memory, GuestMemory):
             what = "memory" if isinstance(engine, str) else "engine"

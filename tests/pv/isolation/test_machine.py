@@ -26,6 +26,7 @@ from pv.dispatch import Collision, Row, Shape
 from pv.exits import NEXT, GuestError, Reason, Reply, fault, stop
 from pv.isolation import ProcessMachine
 from pv.memory import GuestMemory
+from pv.snapshot import SnapshotError
 
 SPIN = "main:\nagain:\njmp again"
 
@@ -85,8 +86,19 @@ def test_it_takes_what_a_machine_takes() -> None:
 
 def test_every_verb_of_a_machine_is_its_own() -> None:
     verbs = {name for name, value in vars(Machine).items() if callable(value) and not name.startswith("_")}
-    as_they_are = {"close", "function", "call"}  # of Machine's, on what the worker is asked
+    as_they_are = {"close", "function", "call", "take_image", "own"}  # of Machine's, on what the worker is asked
     assert verbs - as_they_are <= set(vars(ProcessMachine))
+
+
+def test_snapshots_are_refused_in_a_line() -> None:
+    with Machine(memory="2MiB") as here:
+        snapshot = here.snapshot()
+    with machine() as made:
+        for ask in (made.snapshot, made.fork, lambda: made.restore(snapshot)):
+            with pytest.raises(SnapshotError, match="a process of its own"):
+                ask()
+    with pytest.raises(ValueError, match="cannot begin with a snapshot"):
+        Machine.from_snapshot(snapshot, isolation="process")
 
 
 def test_an_isolation_of_another_name_is_refused() -> None:
