@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import logging
 import time
-import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from os import PathLike
-from types import TracebackType
 from typing import Any, Final, Self
 
 from pv.arguments import budgets, check_arguments
@@ -28,19 +25,21 @@ from pv.branching import Branching
 from pv.clock import Clock
 from pv.console import Console
 from pv.devices.pc import Pc
-from pv.disk import Disk, as_disk
+from pv.disk import Disk
 from pv.dispatch import DispatchTable, Row
 from pv.emulate.apic_registers import apic_rows
 from pv.emulate.mmio import mmio_rows
 from pv.emulate.system_registers import SystemRegisters
+from pv.engine_options import OWN_OPTIONS, engine_sizes
 from pv.engines import EngineFactory, find_engine
 from pv.grants import limit_calls
 from pv.guest_call import GuestFunction, GuestFunctions
+from pv.life import Life
 from pv.loaders import Image, load, read_guest
-from pv.memory import PAGE_SIZE, GuestMemory, parse_size
-from pv.options import Option, settle_options
+from pv.memory import GuestMemory, parse_size
+from pv.options import settle_options
 from pv.outcome import RESUMABLE, Outcome, make_outcome
-from pv.plugin import LoadedPlugin, PluginError
+from pv.plugin import LoadedPlugin
 from pv.snapshot import Snapshot
 from pv.techniques import Technique
 from pv.techniques import technique as find_technique
@@ -48,22 +47,11 @@ from pv.trace import Sink, wrap_rows
 
 log = logging.getLogger("pvkit")
 
-MIB: Final = 1 << 20
-ENGINE_OPTIONS: Final[dict[str, Callable[[int], int]]] = {  # each with its value for a memory of so many bytes
-    # Tables that map all memory in 4 KiB pages take 1/512 of it; as much again for the guest's own spaces.
-    "monitor_pages": lambda memory_bytes: 1024 + 2 * (memory_bytes // PAGE_SIZE) // 512,
-    # A guest of some hundred blocks fits 1 MiB, a kernel wants 64: a guest's code grows with its memory.
-    "translation_buffer_bytes": lambda memory_bytes: min(max(memory_bytes // 16, MIB), 64 * MIB),
-}
-OWN_OPTIONS: Final = (
-    Option("monitor_pages", help="most pages of the monitor's own tables", least=16, most=1 << 24),
-    Option("translation_buffer_bytes", help="the engine's buffer of translated code", least=1, most=1 << 30),
-)
 CONSOLE_FULL: Final = "the console is full and refused what the guest wrote; Console(most_bytes=...) takes more"
 ISOLATIONS: Final = {"none": "pv.machine:Machine", "process": "pv.isolation:ProcessMachine"}  # imported when asked for
 
 
-class Machine(Branching):
+class Machine(Life, Branching):
     """One VM of `memory` bytes (`16MiB`, 4096 KiB ...) under `technique`, on `engine` (a name, or a factory).
 
     isolation: "process" has the guest run in a worker process, behind the same verbs: see pv.isolation. memory: a
@@ -81,7 +69,6 @@ class Machine(Branching):
     console: Console
     technique: Technique
     memory: GuestMemory
-    vcpu: Any  # a pv.engines.base.Vcpu, with how it is started and its native handlers
     clock: Any  # a Clock, or what stands for the one of a worker process
     pc: Pc | None
     options: Mapping[str, Any]
@@ -121,17 +108,12 @@ class Machine(Branching):
     ) -> None:
         check_arguments(memory, disabled_plugins, grants, quotas, console, disks)
         self.isolation = isolation
-        self._closed = False
-        self._cleanup = ExitStack()
-        self.disks: tuple[Disk, ...] = ()
-        self._set_up: list[LoadedPlugin] = []
+        self._begin()
         self._time_exits = time_exits
         self.image: Image | None = None  # what load() placed; a machine made of a file's snapshot has none
         self.has_guest = False
         self._functions: GuestFunctions | None = None
         self.outcome: Outcome | None = None
-        self.notes: list[str] = []  # what a person should know and nothing fails for
-        self.state: dict[str, Any] = {}  # what each plugin keeps for this machine, by the plugin's name
         self.grants: Final = None if grants is None else frozenset(grants)
         self.quotas: Final = dict(quotas or {})
         self.quota_usage: dict[str, list[int]] = {}  # [second, calls made in it] of each call that has a quota
@@ -260,89 +242,11 @@ class Machine(Branching):
         self._check_open("patch()")
         self.vcpu.write_code(gpa, data)
 
-    def close(self) -> None:
-        """Free everything: plugins are torn down, engine and memory given back. Further calls do nothing.
-
-        Raises PluginError for a plugin that could not be torn down, once all is freed.
-        """
-        errors = self._free()
-        self._log_all(errors[1:])
-        if errors:
-            raise errors[0]
-
-    def _free(self) -> list[PluginError]:
-        """What close() does, and why plugins could not be torn down."""
-        errors: list[PluginError] = []
-        if self._closed:
-            return errors
-        if self._running:
-            raise RuntimeError("close(): the machine is running; call stop(), and close() once run() has returned")
-        self._closed = True
-        for member in self._set_up:
-            self._cleanup.callback(self._tear_down_plugin, member, errors)
-        self._set_up.clear()
-        self._cleanup.close()
-        self.state.clear()
-        return errors
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-        else:  # which is what its caller should see
-            self._log_all(self._free())
-
-    def __del__(self) -> None:
-        if hasattr(self, "_cleanup"):  # an argument of no use is refused before there is anything to close
-            self._log_all(self._free())
-
-    @property
-    def _running(self) -> bool:
-        """Whether run(), or a call of one of the guest's functions, is under way."""
-        return hasattr(self, "vcpu") and self.vcpu.running
-
-    def _check_open(self, what: str) -> None:
-        """Raises RuntimeError where the machine is closed."""
-        if self._closed:
-            raise RuntimeError(f"{what}: the machine is closed")
-
-    def _note_once(self, line: str) -> None:
-        if line not in self.notes:
-            self._note(line)
-
-    def _note(self, line: str) -> None:
-        self.notes.append(line)
-        log.info("%s", line)
-
-    def _log_all(self, errors: Iterable[PluginError]) -> None:
-        for error in errors:
-            log.warning("%s", error)
-
     def take_image(self, image: Image | None) -> None:
         """What stands in memory, and so where its functions are."""
         self.image = image
         if image is not None:
             self._functions = GuestFunctions(self.vcpu, image, self.technique)
-
-    def own(self, disks: Iterable[Disk]) -> None:
-        """Close these disks with the machine."""
-        for disk in disks:
-            self._cleanup.callback(disk.close)
-
-    def _add_disk(self, disk: Disk | str | PathLike[str]) -> None:
-        opened = as_disk(disk)
-        if opened is not disk:
-            self._cleanup.callback(opened.close)
-        self.disks += (opened,)
-
-    @property
-    def for_plugins(self) -> Any:
-        """The machine as its plugins have it: nothing of theirs keeps it alive."""
-        return weakref.proxy(self)
 
     @property
     def table(self) -> DispatchTable:
@@ -351,14 +255,10 @@ class Machine(Branching):
             self._table, _ = build_table(self._parties.ask_all())
         return self._table
 
-    @property
-    def engine_sizes(self) -> dict[str, int]:
-        """The engine's options, those not given as the memory's size has them."""
-        return {name: self.options.get(name) or size(self.memory.size_bytes) for name, size in ENGINE_OPTIONS.items()}
-
     def _make_vcpu(self, make: EngineFactory, snapshot: Snapshot | None) -> Any:
+        sizes = engine_sizes(self.options, self.memory.size_bytes)
         begin = {} if snapshot is None else {"frozen": snapshot.tables}
-        vcpu = make(self.memory, decode=self.technique.decode, mode=self.technique.name, **self.engine_sizes, **begin)
+        vcpu = make(self.memory, decode=self.technique.decode, mode=self.technique.name, **sizes, **begin)
         self._cleanup.callback(vcpu.close)
         return vcpu
 
@@ -379,21 +279,6 @@ class Machine(Branching):
         )
         vcpu.set_interrupt_source(pc.acknowledge)
         return pc
-
-    def _set_up_plugin(self, member: LoadedPlugin) -> None:
-        if not hasattr(member.plugin, "set_up"):
-            return
-        kept = ask(member, "cannot be set up", member.plugin.set_up, self.for_plugins)
-        self.state[member.plugin.name] = kept
-        self._set_up.append(member)
-
-    def _tear_down_plugin(self, member: LoadedPlugin, errors: list[PluginError]) -> None:
-        if not hasattr(member.plugin, "tear_down"):
-            return
-        try:
-            ask(member, "cannot be torn down", member.plugin.tear_down, self)
-        except PluginError as error:
-            errors.append(error)
 
     def _party_rows(self, members: Iterable[LoadedPlugin]) -> Iterator[tuple[str, Callable[[], Iterable[Row]]]]:
         """Who brings rows, in the order in which they are asked. Nothing here holds the machine."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
+from pv.engine_options import engine_sizes
 from pv.exits import StopWhy
 from pv.outcome import Outcome, make_outcome
 from pv.pages import FrozenPages, PageFile
@@ -81,11 +82,12 @@ def shape_of(machine: Machine) -> Shape:
     engine = getattr(machine.vcpu, "engine", None)
     if engine is None:
         raise SnapshotError(f"the engine {type(machine.vcpu).__name__} has no state that could be kept")
+    options = {**machine.options, **engine_sizes(machine.options, machine.memory.size_bytes)}
     return Shape(
         machine.technique.name,
         machine.memory.size_bytes,
         engine,
-        {name: value for name, value in {**machine.options, **machine.engine_sizes}.items() if value is not None},
+        {name: value for name, value in options.items() if value is not None},
         {member.plugin.name: getattr(member.plugin, "version", "") for member in machine.members},
         dict(machine.call_numbers),
         None if machine.grants is None else tuple(sorted(machine.grants)),

@@ -13,7 +13,7 @@ import typer
 from hypercalls.registry import Registry
 from pv.assembly import find_members, known_options
 from pv.cli.complaint import Complaint
-from pv.machine import OWN_OPTIONS
+from pv.engine_options import OWN_OPTIONS
 from pv.options import parse_options
 from pv.plugin import load_plugins
 from pv.techniques import technique as find_technique

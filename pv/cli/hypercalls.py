@@ -14,7 +14,7 @@ from hypercalls.registry import Registry
 from pv.cli.choices import NoPlugin, Strict, installed
 from pv.cli.complaint import Complaint
 from pv.cli.screen import say
-from pv.machine import OWN_OPTIONS
+from pv.engine_options import OWN_OPTIONS
 from pv.options import Option
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +36,6 @@ from pv.loaders import read_guest
 from pv.machine import Machine
 from pv.memory import GuestMemory, parse_size
 from pv.outcome import RESUMABLE, ExitCounts, Outcome
-from pv.plugin import LoadedPlugin
 from pv.techniques import technique as find_technique
 from pv.trace import Sink
 from pv.trace.text import line_sink
@@ -81,18 +80,13 @@ class ProcessMachine(Machine):
                 f"{what}=: an object of this process cannot be in another; isolation='process' takes a name or size"
             )
         self.isolation = isolation
-        self._closed = False
-        self._cleanup = ExitStack()
-        self.disks: tuple[Disk, ...] = ()
-        self._set_up: list[LoadedPlugin] = []
+        self._begin()
         self._functions = None
         self._raised: BaseException | None = None
         self._rows: list[Row] = []
         self._answers: list[Callable[[tuple[int, ...]], tuple[int, ...]]] = []
         self.image = None
         self.outcome = None
-        self.notes: list[str] = []
-        self.state: dict[str, Any] = {}
         self.console = console if isinstance(console, Console) else Console(console)
         self.technique = find_technique(technique)
         self.pc = None

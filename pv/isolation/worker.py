@@ -18,6 +18,7 @@ from typing import Any, Final
 from pv.console import Console
 from pv.disk import Disk
 from pv.dispatch import Row, Shape
+from pv.engine_options import engine_sizes
 from pv.exits import Reason
 from pv.isolation.codec import pack
 from pv.isolation.confine import die_with, give_up_rights, keep_only, limit_address_space
@@ -25,7 +26,7 @@ from pv.isolation.errors import error_parts
 from pv.isolation.frames import Ended, Frames
 from pv.isolation.mailbox import PAGE_BYTES, Mailbox
 from pv.isolation.protocol import COMMAND, CONSOLE, CONSOLE_USED, FRAME, STOP_STATUS, WATCH_NS, settle
-from pv.machine import ENGINE_OPTIONS, Machine
+from pv.machine import Machine
 from pv.memory import GuestMemory
 from pv.techniques import TECHNIQUES
 
@@ -274,6 +275,6 @@ def serve(descriptor: int) -> int:
 def _make_servant(parent: Parent, start: dict[str, Any], ram: int) -> Servant:
     memory = GuestMemory(start["memory_bytes"], ram)
     options = start["arguments"]["options"]
-    sizes = {name: options.get(name) or size(memory.size_bytes) for name, size in ENGINE_OPTIONS.items()}
+    sizes = engine_sizes(options, memory.size_bytes)
     limit_address_space(memory.size_bytes + sizes["monitor_pages"] * 4096 + sizes["translation_buffer_bytes"])
     return Servant(parent, start, memory)

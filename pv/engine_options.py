@@ -1,0 +1,26 @@
+"""What does an engine need besides memory, and how much of it, for a guest of some size?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pv.memory import PAGE_SIZE
+from pv.options import Option
+
+MIB: Final = 1 << 20
+ENGINE_OPTIONS: Final[dict[str, Callable[[int], int]]] = {  # each with its value for a memory of so many bytes
+    # Tables that map all memory in 4 KiB pages take 1/512 of it; as much again for the guest's own spaces.
+    "monitor_pages": lambda memory_bytes: 1024 + 2 * (memory_bytes // PAGE_SIZE) // 512,
+    # A guest of some hundred blocks fits 1 MiB, a kernel wants 64: a guest's code grows with its memory.
+    "translation_buffer_bytes": lambda memory_bytes: min(max(memory_bytes // 16, MIB), 64 * MIB),
+}
+OWN_OPTIONS: Final = (
+    Option("monitor_pages", help="most pages of the monitor's own tables", least=16, most=1 << 24),
+    Option("translation_buffer_bytes", help="the engine's buffer of translated code", least=1, most=1 << 30),
+)
+
+
+def engine_sizes(options: Mapping[str, Any], memory_bytes: int) -> dict[str, int]:
+    """The engine's options for memory of so many bytes: as given, and as the memory's size has the others."""
+    return {name: options.get(name) or size(memory_bytes) for name, size in ENGINE_OPTIONS.items()}
