@@ -128,7 +128,7 @@ CALLS: Final = (
     Call(0x1042, "set_syscall_entry", (("rip", 64),), "0"),
     Call(0x1043, "set_segment_base", (("which", 32), ("base", 64)), "0"),
     Call(0x1044, "return_from_event", (), "does not return: pops rax rip cs rflags rsp ss", jumps=True),
-    Call(0x1045, "cpuid", (("leaf", 32), ("subleaf", 32), ("registers_gpa", 64)), "0; cpuid_registers are written"),
+    Call(0x1045, "cpuid", (("leaf", 32), ("subleaf", 32), ("registers_gpa", 64)), "0; the registers are written"),
     Call(0x1046, "msr_read", (("index", 32), ("value_gpa", 64)), "0; 8 bytes are written"),
     Call(0x1047, "msr_write", (("index", 32), ("value", 64)), "0"),
     # events

@@ -77,7 +77,7 @@ def return_from_event(machine: MachineView) -> Reply:
     return AGAIN
 
 
-@hypercall(0x1045, "cpuid", result="0; cpuid_registers are written")
+@hypercall(0x1045, "cpuid", result="0; the registers are written")
 def cpuid(machine: MachineView, leaf: U32, subleaf: U32, registers_gpa: int) -> int:
     """What CPUID would leave in EAX, EBX, ECX and EDX: the row that answers the instruction answers here."""
     row = machine.table.find(Reason.CPUID, leaf)

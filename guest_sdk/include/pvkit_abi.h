@@ -71,7 +71,7 @@
 #define PVKIT_CALL_SET_SYSCALL_ENTRY 0x1042 /* set_syscall_entry(rip:64) -> 0 */
 #define PVKIT_CALL_SET_SEGMENT_BASE 0x1043 /* set_segment_base(which:32, base:64) -> 0 */
 #define PVKIT_CALL_RETURN_FROM_EVENT 0x1044 /* return_from_event() -> does not return: pops rax rip cs rflags rsp ss */
-#define PVKIT_CALL_CPUID 0x1045 /* cpuid(leaf:32, subleaf:32, registers_gpa:64) -> 0; cpuid_registers are written */
+#define PVKIT_CALL_CPUID 0x1045 /* cpuid(leaf:32, subleaf:32, registers_gpa:64) -> 0; the registers are written */
 #define PVKIT_CALL_MSR_READ 0x1046 /* msr_read(index:32, value_gpa:64) -> 0; 8 bytes are written */
 #define PVKIT_CALL_MSR_WRITE 0x1047 /* msr_write(index:32, value:64) -> 0 */
 #define PVKIT_CALL_EVENT_PAGE 0x1050 /* event_page(page_gpa:64, upcall_rip:64) -> 0; the page then holds event_page */

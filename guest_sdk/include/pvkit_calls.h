@@ -199,7 +199,7 @@ static inline int64_t pvkit_set_segment_base(uint32_t which, uint64_t base)
     return pvkit_call2(PVKIT_CALL_SET_SEGMENT_BASE, which, base);
 }
 
-/* 0; cpuid_registers are written */
+/* 0; the registers are written */
 static inline int64_t pvkit_cpuid(uint32_t leaf, uint32_t subleaf, void *registers)
 {
     return pvkit_call3(PVKIT_CALL_CPUID, leaf, subleaf, (uint64_t)(uintptr_t)registers);
