@@ -52,4 +52,5 @@ def resume(
             raise Complaint(f"{file}: the guest has ended: {machine.outcome.summary}")
         if not machine.has_guest:
             raise Complaint(f"{file}: there was no guest in the machine yet")
-        run_on(machine, timeout, max_exits, stats=stats, verbose=verbose, snapshot=snapshot)
+        status = run_on(machine, timeout, max_exits, stats=stats, verbose=verbose, snapshot=snapshot)
+    raise typer.Exit(status)

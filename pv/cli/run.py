@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -86,7 +86,8 @@ def run(
             machine.load(image)
         except LoadError as refused:
             raise Complaint(f"{guest}: {refused}") from refused
-        run_on(machine, timeout, max_exits, stats=stats, verbose=verbose, snapshot=snapshot)
+        status = run_on(machine, timeout, max_exits, stats=stats, verbose=verbose, snapshot=snapshot)
+    raise typer.Exit(status)  # once the machine is closed: a plugin that cannot be torn down says so first
 
 
 def run_on(
@@ -97,14 +98,14 @@ def run_on(
     stats: bool,
     verbose: bool,
     snapshot: Path | None,
-) -> NoReturn:
-    """Run until something ends it, say what, keep the machine if that was asked for, and leave with the status."""
+) -> int:
+    """Run until something ends it, say what, keep the machine if that was asked for, and give the command's status."""
     with interrupt_stops(machine) as interrupts:
         outcome = machine.run(timeout=timeout, max_exits=max_exits)
     if snapshot is not None:
         keep(machine, snapshot)
     report(outcome, machine.notes, stats=stats, verbose=verbose)
-    raise typer.Exit(INTERRUPTED_STATUS if interrupts else exit_status(outcome))
+    return INTERRUPTED_STATUS if interrupts else exit_status(outcome)
 
 
 def keep(machine: Machine, snapshot: Path) -> None:
