@@ -25,7 +25,7 @@ batches: $(STAMP)
 	$(BIN)/pvkit batches $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --guests $(or $(GUESTS),20000) --seed $(or $(SEED),1) --workers $(or $(WORKERS),2)

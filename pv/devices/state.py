@@ -41,8 +41,11 @@ class SavedFields:
     def restore(self, saved: State) -> None:
         """Raises StateError where a field is missing or of another type."""
         for name in self.saved_fields:
-            what = f"{type(self).__name__}.{name.lstrip('_')}"
             old, new = getattr(self, name), saved.get(name.lstrip("_"), MISSING)
+            if type(old) is type(new) and type(old) in PLAIN:  # nearly every field: a fork restores some hundred
+                setattr(self, name, new)
+                continue
+            what = f"{type(self).__name__}.{name.lstrip('_')}"
             if isinstance(old, Deadline):
                 old.restore(check_deadline(new, what), getattr(self, self.deadline_callbacks[name]))
             elif isinstance(old, bytearray):
@@ -62,6 +65,7 @@ def part_of(saved: State, name: str, what: str) -> State:
 
 
 MISSING: Final = object()
+PLAIN: Final = (int, bool, type(None))
 
 
 def plain(value: Any) -> Any:
