@@ -30,15 +30,18 @@ def loop(name: str, body: str) -> bytes:
 @pytest.mark.parametrize("kind", BODIES)
 def test_no_exit_is_lost_or_counted_twice(kind: str) -> None:
     body, reason, each = BODIES[kind]
-    with Machine(technique="trap") as machine:
-        machine.load(loop(kind, body))
-        machine.vcpu.set_slice(SLICE_NS)
-        outcome = machine.run(timeout=60)
-        assert outcome.why is StopWhy.EXITED, outcome.summary
-        assert machine.vcpu.r15 == TURNS
-        assert machine.vcpu.slices > 20
-        ports = 1 if reason is Reason.IO_INSTRUCTION else 0  # the debug exit
-        assert outcome.exits[reason.name] == TURNS * each + ports
+    slices = runs = 0
+    while slices <= 20:  # a busy host lets the slicer run late: how often it stopped a guest is the host's affair
+        with Machine(technique="trap") as machine:
+            machine.load(loop(kind, body))
+            machine.vcpu.set_slice(SLICE_NS)
+            outcome = machine.run(timeout=60)
+            assert outcome.why is StopWhy.EXITED, outcome.summary
+            assert machine.vcpu.r15 == TURNS
+            slices, runs = slices + machine.vcpu.slices, runs + 1
+            ports = 1 if reason is Reason.IO_INSTRUCTION else 0  # the debug exit
+            assert outcome.exits[reason.name] == TURNS * each + ports
+            assert runs < 100, "the slicer stops no guest"
 
 
 def test_no_system_call_is_lost() -> None:
