@@ -136,6 +136,12 @@ def test_a_guest_stopped_on_its_way_to_cpl_0_is_not_there() -> None:
             assert machine.vcpu.cpl == 1
 
 
+def test_an_abort_right_behind_a_null_ss_does_not_leave_the_guest_at_cpl_0() -> None:
+    outcome, machine = run_flat(assemble("xor eax, eax; mov ss, eax") + bytes.fromhex("f0480fb3d7"), "trap")
+    assert outcome.why is StopWhy.ENGINE_ABORT
+    assert machine.vcpu.cpl == 1
+
+
 def test_in_at_cpl_3_without_permission_is_a_fault() -> None:
     """The engine's IN and OUT look at neither IOPL nor the TSS's bitmap."""
     text = """

@@ -7,14 +7,19 @@
  * part its start and end. And how much passes then. */
 enum { PATIENCE_NS = 4000000, PASSES_NS = 5000000 };
 
-static void hold_ring(struct pv_vcpu *c)
+static void put_ring_back(struct pv_vcpu *c)
 {
-    c->escaped = false;
-    c->escapes++;
     ENV32(c->env, ENV_HFLAGS) = (ENV32(c->env, ENV_HFLAGS) & ~(uint32_t)HF_CPL) | c->ring;
     struct pv_segment *ss = pv_segment(c, PV_SS);
     ss->flags = (ss->flags & ~0x6000u) | (uint32_t)c->ring << 13;
     ss->selector = (ss->selector & ~3u) | c->ring;
+}
+
+static void hold_ring(struct pv_vcpu *c)
+{
+    c->escaped = false;
+    c->escapes++;
+    put_ring_back(c);
     pv_uc.ctl(c->uc, UC_CTL_WRITE(UC_CTL_TB_FLUSH, 0)); /* the block at the wrong privilege must not be found again */
 }
 
@@ -62,6 +67,8 @@ static void enter_engine(struct pv_vcpu *c)
     if (sigsetjmp(here, 0)) {
         char bytes[64];
         c->dead = true;
+        if (pv_cpl(c) < c->ring) /* a null SS, and the abort before the engine told of the block behind it */
+            put_ring_back(c);
         describe_bytes(c, bytes, sizeof bytes);
         pv_stop(c, PV_ENGINE_ABORT, 0, "the engine aborted translating the block at RIP %#llx (bytes %s)",
                 (unsigned long long)ENV64(c->env, ENV_RIP), bytes);
