@@ -10,6 +10,7 @@ refused: see target.h); fixed addresses below 2 GiB; no stack protector, since t
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import tempfile
@@ -34,6 +35,7 @@ SCRIPT: Final = LIBRARY / "guest.ld"
 HEADERS: Final = (HERE / "c" / "include", HERE / "include")
 TARGET: Final = HEADERS[0] / "pvkit" / "target.h"
 SOURCES: Final = (".c", ".S", ".s", ".o", ".a")
+SEARCH_PATHS: Final = ("CPATH", "C_INCLUDE_PATH", "LIBRARY_PATH")  # the host's, which -nostdinc and -nostdlib let in
 STACK_BYTES: Final = 64 << 10
 STACK_MOST: Final = 1 << 30
 
@@ -71,15 +73,24 @@ class Toolchain:
         """Start the compiler. Raises CompilationError where it refuses."""
         command = [*self.compiler.command, *arguments]
         self.show(shlex.join(command))
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        environment = {name: value for name, value in os.environ.items() if name not in SEARCH_PATHS}
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+        )
         if done.returncode:
             raise CompilationError(command[0], done.returncode, done.stderr or done.stdout)
         if done.stderr:
             self.warn(done.stderr.rstrip("\n"))
 
-    def flags(self, *folders: Path) -> list[str]:
-        """The flags of every source: `folders` and our own headers, the compiler's, and nobody else's."""
-        ours = [f"-I{folder}" for folder in (*folders, *HEADERS)]
+    def flags(self, before: Iterable[Path] = (), after: Iterable[Path] = ()) -> list[str]:
+        """The flags of every source: headers of `before`, our own, of `after`, the compiler's, and nobody else's."""
+        ours = [f"-I{folder}" for folder in (*before, *HEADERS, *after)]
         same = f"-ffile-prefix-map={self.folder}=build"  # so that the same source is the same guest
         headers = ["-nostdinc", *ours, "-isystem", self.compiler.headers, "-include", str(TARGET)]
         return [*MACHINE, *LANGUAGE, same, *headers]
@@ -122,6 +133,7 @@ def build(
     Raises AssemblyError for what cannot be a guest, CompilerMissing, CompilationError, OSError.
     """
     files = check_sources(sources)
+    macros = check_macros(define)
     check_stack(stack_bytes)
     parts = tuple(parts)
     compiler = find_compiler()
@@ -129,25 +141,41 @@ def build(
         tools = Toolchain(compiler, folder, show, warn)
         for name, text in live_headers(tuple(calls), writes or {}, features).items():
             (folder / name).write_text(text, encoding="utf-8")
-        folders = [folder, *(part.include for part in parts if part.include)]
-        objects = [library(tools)]
-        for part in parts:
-            if part.sources:
-                objects.append(tools.join(part.name, part.sources, tools.flags(*folders)))
+        objects = [library(tools), *(build_part(tools, part, parts) for part in parts if part.sources)]
         guest = folder / "guest.elf"
         tools.run(
-            *tools.flags(*map(Path, include), *folders),
-            *(f"-D{name}" for name in define),
+            *tools.flags([*map(Path, include), folder], headers_of(parts)),
+            *(f"-D{macro}" for macro in macros),
             *flags,
-            *map(str, files),
+            *files,
             *map(str, objects),
             *LINK,
-            f"-Wl,-T,{SCRIPT}",
+            "-T",
+            str(SCRIPT),
             f"-Wl,--defsym=pvkit_stack_bytes={stack_bytes:#x}",
             "-o",
             str(guest),
         )
         return guest.read_bytes()
+
+
+def headers_of(parts: Iterable[Part]) -> list[Path]:
+    """The folders of headers that plugins bring."""
+    return [part.include for part in parts if part.include]
+
+
+def build_part(tools: Toolchain, part: Part, parts: Sequence[Part]) -> Path:
+    """The object of a plugin's sources, which see its own headers before those of the others.
+
+    Raises CompilationError, which says whose they are: they stand in the way of every guest.
+    """
+    others = [other for other in parts if other is not part]
+    try:
+        return tools.join(f"plugin-{part.name}", part.sources, tools.flags([tools.folder], headers_of([part, *others])))
+    except CompilationError as refused:
+        raise refused.with_line(
+            f"pvkit: this is C of the plugin {part.name!r}, not yours; --no-plugin {part.name} builds without it"
+        ) from refused
 
 
 def live_headers(
@@ -180,17 +208,28 @@ def library(tools: Toolchain) -> Path:
     return kept
 
 
-def check_sources(sources: Iterable[str | Path]) -> list[Path]:
-    """The sources. Raises AssemblyError for none, for one that is not there, and for what is no C."""
+def check_sources(sources: Iterable[str | Path]) -> list[str]:
+    """The sources, as arguments. Raises AssemblyError for none, for one that is not there, and for what is no C."""
     files = [Path(source) for source in sources]
     if not files:
         raise AssemblyError("no source: a guest in C is built from at least one file")
     for file in files:
+        if file.is_dir():
+            raise AssemblyError(f"{file} is a directory; name the sources in it")
         if file.suffix not in SOURCES:
             raise AssemblyError(f"{file}: a guest is built from {', '.join(SOURCES)}")
         if not file.is_file():
             raise AssemblyError(f"{file}: no such file")
-    return files
+    return [f"./{file}" if str(file)[0] in "-@" else str(file) for file in files]  # no option, no list of arguments
+
+
+def check_macros(define: Iterable[str]) -> list[str]:
+    """The macros. Raises AssemblyError for one of no name: a bare -D would take the next argument."""
+    macros = list(define)
+    for macro in macros:
+        if not macro.partition("=")[0].strip():
+            raise AssemblyError(f"macro {macro!r} has no name; write NAME or NAME=VALUE")
+    return macros
 
 
 def check_stack(stack_bytes: int) -> None:

@@ -21,4 +21,10 @@ class CompilationError(RuntimeError):
 
     def __init__(self, command: str, status: int, output: str) -> None:
         super().__init__(f"{command} ended with {status}:\n{output}".rstrip())
+        self.command = command
+        self.status = status
         self.output = output
+
+    def with_line(self, line: str) -> CompilationError:
+        """The same refusal, with a line of ours after the compiler's own."""
+        return CompilationError(self.command, self.status, f"{self.output.rstrip()}\n{line}")

@@ -2,16 +2,19 @@
 
     int64_t pvkit_console_write(const void *data, uint64_t data_bytes);
 
-An argument `NAME_gpa` is a pointer `NAME`: in a guest every address is its gpa until the guest maps it elsewhere; it
-points to const where the call only reads. Others are of their bits. A call that does not return is noreturn; one that
-`jumps` takes what is on the stack, which C cannot lay out, and has none. The functions call the hypercall page with
-each value in its register; RAX alone changes, and all memory may.
+A plugin's call of a name that the guest library has is `pvkit_NAME_`. An argument `NAME_gpa` is a pointer `NAME`: in a
+guest every address is its gpa until the guest maps it elsewhere; it points to const where the call only reads. Others
+are of their bits. A call that does not return is noreturn; one that `jumps` takes what is on the stack, which C cannot
+lay out, and has none. The functions call the hypercall page with each value in its register; RAX alone changes, and all
+memory may.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 from guest_sdk import abi
@@ -30,11 +33,16 @@ WRITES: Final[Mapping[str, Collection[str]]] = {  # call: the arguments of it wh
 }
 INTEGERS: Final = {8: "uint8_t", 16: "uint16_t", 32: "uint32_t", 64: "uint64_t"}
 WORDS: Final = """
-auto bool case catch char const default delete do double enum explicit export extern false float friend goto inline int
-long mutable namespace new operator private protected public register short signed sizeof static struct switch template
-this throw true typedef typename union unsigned using virtual void volatile NULL
+alignas alignof asm auto bitand bitor bool case catch char compl const constexpr decltype default delete do double
+enum explicit export extern false float friend goto inline int linux long mutable namespace new noexcept nullptr
+operator private protected public register short signed sizeof static static_assert struct switch template this
+thread_local throw true typedef typename typeid typeof union unix unsigned using virtual void volatile wchar_t xor
+NULL
 """
-KEYWORDS: Final = frozenset(re.findall(r"\w+", WORDS))  # C11's and C++17's that a Python parameter may be called
+# C11's and C++17's that a Python parameter may be called, and what GNU C takes for words of its own.
+KEYWORDS: Final = frozenset(re.findall(r"\w+", WORDS))
+BUILT_IN: Final = frozenset(call.name for call in abi.CALLS)
+LIBRARY: Final = Path(__file__).parent / "c"
 # The constraint of each argument register, in order; those without a letter of their own are variables bound to them.
 LETTERS: Final = {"rdi": "D", "rsi": "S", "rdx": "d"}
 MOST: Final = len(abi.ARGUMENT_REGISTERS)
@@ -87,6 +95,19 @@ def safe(name: str) -> str:
     return f"{name}_" if name in KEYWORDS else name
 
 
+@cache
+def library_names() -> frozenset[str]:
+    """What follows `pvkit_` in every name of the guest library, and in pvkit_call0 and its kin."""
+    files = (path for path in LIBRARY.rglob("*") if path.suffix in (".h", ".c", ".S", ".ld"))
+    names = re.findall(r"\bpvkit_(\w+)", "\n".join(path.read_text(encoding="utf-8") for path in files))
+    return frozenset(names) | {f"call{count}" for count in range(MOST + 1)}
+
+
+def function_name(call: abi.Call) -> str:
+    """`pvkit_NAME`; a plugin's call of a name that the guest library has gets an underscore."""
+    return f"pvkit_{call.name}{'_' * (call.name not in BUILT_IN and call.name in library_names())}"
+
+
 def stub(call: abi.Call, writes: Collection[str] = ()) -> str:
     """The function of one call, with its result as the comment above it."""
     parts = [parameter(name, bits, writes) for name, bits in call.arguments]
@@ -97,10 +118,10 @@ def stub(call: abi.Call, writes: Collection[str] = ()) -> str:
     if call.result.startswith("does not return"):
         # Refused all the same (not granted, over quota): UD2 ends the guest where it stands.
         return (
-            f"{head}__attribute__((noreturn)) static inline void pvkit_{call.name}({declared})\n{{\n"
+            f"{head}__attribute__((noreturn)) static inline void {function_name(call)}({declared})\n{{\n"
             f"    {ask};\n    __builtin_trap();\n}}\n"
         )
-    return f"{head}static inline int64_t pvkit_{call.name}({declared})\n{{\n    return {ask};\n}}\n"
+    return f"{head}static inline int64_t {function_name(call)}({declared})\n{{\n    return {ask};\n}}\n"
 
 
 def calls_header(calls: Iterable[NamedCall] = abi.CALLS, writes: Mapping[str, Collection[str]] = WRITES) -> str:

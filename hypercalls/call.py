@@ -86,7 +86,8 @@ def hypercall(
 
     def decorate(fn: Callable[..., Any]) -> Hypercall:
         check_name(name)
-        check_number(number, name, built_in=fn.__module__.partition(".")[0] == __package__)
+        check_function(fn, name)
+        check_number(number, name, built_in=str(fn.__module__).partition(".")[0] == __package__)
         return Hypercall(number, name, fn, read_signature(fn, name), result, user_allowed, batchable)
 
     return decorate
@@ -96,6 +97,14 @@ def check_name(name: str) -> None:
     """Raises ValueError unless a header can hold `name`."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(f"hypercall name {name!r} is not of a-z, 0-9 and _, at most 63, a letter first")
+
+
+def check_function(fn: Any, name: str) -> None:
+    """Raises TypeError for what is no function that answers when it is called."""
+    if not inspect.isroutine(fn):
+        raise TypeError(f"hypercall {name!r}: {fn!r} is no function; write def {name}(machine, ...)")
+    if inspect.iscoroutinefunction(fn) or inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise TypeError(f"hypercall {name!r}: {fn.__qualname__}() answers later, by await or yield; a guest waits")
 
 
 def check_number(number: int, name: str, *, built_in: bool) -> None:

@@ -6,6 +6,7 @@ The entry-point group `pvkit.hypercalls` names objects of this class; the built-
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,10 @@ class Plugin:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not PLUGIN_NAME.fullmatch(self.name):
             raise ValueError(f"plugin name {self.name!r} is not of a-z, 0-9, - and _, at most 63, a letter first")
+        for part in ("calls", "features", "options", "c_sources"):
+            value = getattr(self, part)
+            if not isinstance(value, tuple | list):
+                raise TypeError(f"plugin {self.name!r}: {part}={value!r:.80} is no tuple; write {part}=({part[:-1]},)")
         for call in self.calls:
             if not isinstance(call, Hypercall):
                 raise TypeError(f"plugin {self.name!r}: {call!r} is not a hypercall; decorate it with @hypercall")
@@ -76,11 +81,12 @@ class Plugin:
                 raise TypeError(f"plugin {self.name!r}: {option!r} is not an option; write Option(name, type)")
         for what, names in (
             ("call", [call.name for call in self.calls]),
+            ("call", [f"number {call.number:#x}" for call in self.calls]),
             ("feature", [feature.name for feature in self.own_features]),
             ("feature", [f"bit {feature.bit}" for feature in self.own_features]),
             ("option", [option.name for option in self.options]),
         ):
-            if twice := sorted({name for name in names if names.count(name) > 1}):
+            if twice := sorted(name for name, times in Counter(names).items() if times > 1):
                 raise ValueError(f"plugin {self.name!r} has two {what}s called {twice[0]!r}")
         self._check_files()
 

@@ -20,7 +20,7 @@ from pv.dispatch import Collision
 from pv.options import Option
 
 OUT = (BufferOut, DocumentOut)
-MEND = "uninstall one, or give it another"
+MEND = "uninstall one, leave it out with --no-plugin, or give it another"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from errno import EIO
 from typing import Final, Protocol
 
+ERRNO_MOST: Final = 4095
+
 
 class Reason(enum.IntEnum):
     """Why control passed from the guest to the monitor."""
@@ -151,9 +153,14 @@ class Exit:
 
 
 class GuestError(Exception):
-    """The guest asked for something it may not have: becomes a negated errno in its result register."""
+    """The guest asked for something it may not have: becomes a negated errno in its result register.
+
+    Raises ValueError for an errno that is not 1 to 4095: negated, a guest would take it for a result.
+    """
 
     def __init__(self, errno: int, why: str = "") -> None:
+        if not 0 < errno <= ERRNO_MOST:
+            raise ValueError(f"GuestError({errno}): an errno is 1 to {ERRNO_MOST}, as in GuestError(22) for -EINVAL")
         super().__init__(why or f"errno {errno}")
         self.errno = errno
 

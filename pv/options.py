@@ -75,6 +75,10 @@ class Option:
             )
         if self.type not in (int, float) and (self.least is not None or self.most is not None):
             raise TypeError(f"option {self.name!r}: least= and most= are for numbers")
+        if not isinstance(self.choices, tuple | list):
+            raise TypeError(f"option {self.name!r}: choices={self.choices!r} is no tuple")
+        if self.least is not None and self.most is not None and self.least > self.most:
+            raise ValueError(f"option {self.name!r}: nothing is from {self.least} to {self.most}")
         for value in self.choices:
             self.check(value)
         if self.default is not None:

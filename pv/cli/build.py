@@ -42,7 +42,9 @@ def build(
     The compiler is CC, else gcc, clang or cc. Exit code 2 where it refuses, with what it says.
     """
     registry = installed(no_plugin or (), strict)
+    made = output or Path(f"{sources[0].stem}.elf")
     try:
+        check_output(made, sources)
         elf = cc.build(
             sources,
             include=include or (),
@@ -57,7 +59,7 @@ def build(
             warn=mention,
             keep=keep,
         )
-        (output or Path(sources[0].with_suffix(".elf").name)).write_bytes(elf)
+        made.write_bytes(elf)
     except CompilationError as refused:  # the compiler's own words say where: they are not ours to change
         mention(refused.output.rstrip("\n"))
         raise typer.Exit(USAGE_STATUS) from refused
@@ -65,6 +67,12 @@ def build(
         raise Complaint(str(refused)) from refused
     except OSError as refused:
         raise Complaint(f"cannot write {refused.filename}: {refused.strerror}") from refused
+
+
+def check_output(made: Path, sources: list[Path]) -> None:
+    """Raises Complaint where the guest would be written over one of its sources."""
+    if made.exists() and any(source.exists() and source.samefile(made) for source in sources):
+        raise Complaint(f"{made} is a source; name another file with -o")
 
 
 def parts_of(registry: Registry) -> list[cc.Part]:

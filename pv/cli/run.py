@@ -101,7 +101,10 @@ def run_on(
 ) -> int:
     """Run until something ends it, say what, keep the machine if that was asked for, and give the command's status."""
     with interrupt_stops(machine) as interrupts:
-        outcome = machine.run(timeout=timeout, max_exits=max_exits)
+        try:
+            outcome = machine.run(timeout=timeout, max_exits=max_exits)
+        except SystemExit as left:  # it would end us without a word, with what looks like a guest's status
+            raise RuntimeError("a handler called sys.exit(); machine.stop() ends a run") from left
     if snapshot is not None:
         keep(machine, snapshot)
     report(outcome, machine.notes, stats=stats, verbose=verbose)

@@ -145,3 +145,58 @@ def test_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(CompilerMissing, match="apt-get install gcc"):
         cc.build([main])
     assert os.environ["PATH"] == str(tmp_path)
+
+
+def test_names_that_a_compiler_might_take_for_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "list.c", "-DWRONG")
+    write(tmp_path, "-a.c", "int a(void) { return 1; }\n")
+    write(tmp_path, "@list.c", "int b(void) { return 2; }\n")
+    write(tmp_path, 'it\'s a "folder"/same.c', "int c(void) { return 3; }\n")
+    write(tmp_path, "same.c", "int a(void), b(void), c(void); int main(void) { return 100 * a() + 10 * b() + c(); }\n")
+    assert status(cc.build(["-a.c", "@list.c", 'it\'s a "folder"/same.c', "same.c"])) == 123
+
+
+def test_search_paths_of_the_host_are_not_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "hosts/hosts.h", "")
+    monkeypatch.setenv("CPATH", str(tmp_path / "hosts"))
+    with pytest.raises(CompilationError, match=r"hosts\.h"):
+        cc.build([write(tmp_path, "main.c", "#include <hosts.h>\nint main(void) { return 0; }\n")])
+
+
+def test_a_plugins_files_stand_in_nobodys_way(tmp_path: Path) -> None:
+    """Its headers come after the library's, and its name is not that of the library's object."""
+    write(tmp_path, "plugin/string.h", "#error a plugin's\n")
+    write(tmp_path, "plugin/own.h", "int own(void);\n")
+    write(tmp_path, "other/own.h", "#error another plugin's\n")
+    source = write(tmp_path, "own.c", "#include <own.h>\n#include <string.h>\nint own(void) { return 7; }\n")
+    main = write(tmp_path, "main.c", "#include <string.h>\nint own(void);\nint main(void) { return own(); }\n")
+    parts = [cc.Part("other", tmp_path / "other"), cc.Part("library", tmp_path / "plugin", (source,))]
+    assert status(cc.build([main], parts=parts)) == 7
+
+
+def test_a_plugin_whose_c_does_not_compile_is_named(tmp_path: Path) -> None:
+    source = write(tmp_path, "bad.c", "int bad(void) { return nothing; }\n")
+    main = write(tmp_path, "main.c", "int main(void) { return 0; }\n")
+    with pytest.raises(CompilationError) as refused:
+        cc.build([main], parts=[cc.Part("dim", sources=(source,))])
+    first, *_, last = refused.value.output.splitlines()
+    assert "bad.c" in first
+    assert last == "pvkit: this is C of the plugin 'dim', not yours; --no-plugin dim builds without it"
+
+
+def test_a_plugins_call_may_have_a_name_of_the_librarys(tmp_path: Path) -> None:
+    calls = [abi.Call(0x8010 + at, name, (), "") for at, name in enumerate(("protect", "call2", "must", "upcall"))]
+    main = write(
+        tmp_path, "main.c",
+        "#include <pvkit.h>\nint main(void)\n{\n"
+        "    return (int)-(pvkit_protect_() + pvkit_call2_() + pvkit_must_() + pvkit_upcall_());\n}\n",
+    )  # fmt: skip
+    assert status(cc.build([main], calls=calls)) == 4 * abi.ERRNO["ENOSYS"]
+
+
+@pytest.mark.parametrize("macro", ["", "=3"])
+def test_a_macro_of_no_name_is_refused(tmp_path: Path, macro: str) -> None:
+    main = write(tmp_path, "main.c", "int main(void) { return 0; }\n")
+    with pytest.raises(AssemblyError, match="has no name; write NAME or NAME=VALUE"):
+        cc.build([main], define=[macro])

@@ -1,4 +1,6 @@
 # ruff: noqa: ARG001 (handlers are written to be registered, not to use what they take)
+import functools
+
 import pytest
 
 from hypercalls.arguments import U16, GuestString
@@ -91,3 +93,25 @@ def test_names_that_no_header_can_hold(name):
         @hypercall(0x8001, name)
         def thing(machine) -> int:
             return 0
+
+
+async def later(machine) -> int:
+    return 0
+
+
+def piecemeal(machine) -> int:
+    yield 0
+
+
+@pytest.mark.parametrize(
+    ("handler", "says"),
+    [
+        (later, r"hypercall 'thing': later\(\) answers later"),
+        (piecemeal, r"hypercall 'thing': piecemeal\(\) answers later"),
+        (functools.partial(later), "hypercall 'thing': functools.partial.* is no function"),
+        (3, "hypercall 'thing': 3 is no function"),
+    ],
+)
+def test_what_could_not_answer_a_guest(handler, says):
+    with pytest.raises(TypeError, match=says):
+        hypercall(0x8001, "thing")(handler)

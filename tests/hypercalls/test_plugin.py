@@ -16,6 +16,11 @@ def count(machine) -> int:
     return len(machine.state["counter"])
 
 
+@hypercall(0x8001, "other")
+def other(machine) -> int:
+    return machine.memory.size_bytes
+
+
 def test_state_is_kept_by_the_plugin_s_name(machine):
     ended = []
     plugin = Plugin("counter", "1", (count,), on_set_up=lambda _: [], on_tear_down=ended.append)
@@ -61,6 +66,11 @@ def test_names(name):
         ({"features": (Feature("a", 40), Feature("a", 41))}, ValueError, "has two features called 'a'"),
         ({"features": (Feature("a", 40), Feature("b", 40))}, ValueError, "has two features called 'bit 40'"),
         ({"calls": (count, count)}, ValueError, "has two calls called 'count'"),
+        ({"calls": (count, other)}, ValueError, "has two calls called 'number 0x8001'"),
+        ({"calls": count}, TypeError, r"calls=.* is no tuple; write calls=\(call,\)"),
+        ({"options": Option("a")}, TypeError, r"options=.* is no tuple; write options=\(option,\)"),
+        ({"features": "memory"}, TypeError, r"features='memory' is no tuple"),
+        ({"c_sources": Path(__file__)}, TypeError, r"c_sources=.* is no tuple"),
         ({"c_include": "include"}, TypeError, "c_include 'include' is not a pathlib.Path"),
         ({"c_include": Path("/no/such")}, ValueError, "c_include /no/such is no directory; does the package ship it"),
         ({"c_sources": (Path(__file__).parent,)}, ValueError, "is no file; does the package ship it"),

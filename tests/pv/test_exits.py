@@ -88,5 +88,11 @@ def test_a_guest_error_says_why() -> None:
     assert GuestError(22).errno == 22
 
 
+@pytest.mark.parametrize("errno", [0, -22, 4096])
+def test_an_errno_that_a_guest_would_take_for_a_result_is_refused(errno: int) -> None:
+    with pytest.raises(ValueError, match=rf"GuestError\({errno}\): an errno is 1 to 4095"):
+        GuestError(errno)
+
+
 def test_the_first_three_ways_to_stop_are_ordinary() -> None:
     assert list(StopWhy)[:3] == [StopWhy.EXITED, StopWhy.HALTED, StopWhy.MAX_EXITS]

@@ -29,6 +29,8 @@ KNOWN = {f"store.{option.name}": option for option in (LIMIT, RATE, LOUD, MODE)}
         (lambda: Option("a", int, default=7, most=6), ValueError, "a=7 is not a whole number up to 6"),
         (lambda: Option("a", str, default="c", choices=("a", "b")), ValueError, "a='c' is not one of a, b"),
         (lambda: Option("a", int, choices=("1",)), ValueError, "a='1' is not"),
+        (lambda: Option("a", str, choices="abc"), TypeError, "choices='abc' is no tuple"),  # type: ignore[arg-type]
+        (lambda: Option("a", int, least=5, most=3), ValueError, "nothing is from 5 to 3"),
     ],
 )
 def test_declarations_that_could_never_hold(declare: Any, error: type[Exception], says: str) -> None:

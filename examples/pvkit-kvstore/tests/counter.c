@@ -1,4 +1,5 @@
 #include <kvstore.h>
+#include <pvkit_abi.h>
 
 int main(void)
 {
@@ -12,5 +13,5 @@ int main(void)
         return 3;
     if (kvstore_delete("count") != 0 || kvstore_count() != 0)
         return 4;
-    return kvstore_get_number("count", &number) == -2 ? 42 : 5; /* -ENOENT */
+    return kvstore_get_number("count", &number) == -PVKIT_ENOENT ? 42 : 5;
 }

@@ -17,7 +17,7 @@ def test_a_c_guest_counts_in_the_store(tmp_path: Path) -> None:
     done = subprocess.run(
         [PVKIT, "build", str(SOURCE), "-o", str(built)], capture_output=True, text=True, timeout=100, check=False
     )
-    if done.returncode == 2 and ("No such command" in done.stderr or "compiler" in done.stderr):
+    if done.returncode == 2 and "guests in C need a C compiler" in done.stderr:
         pytest.skip(f"no C guest can be built here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
     with Machine() as machine:

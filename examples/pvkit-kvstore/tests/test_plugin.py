@@ -123,3 +123,15 @@ def test_a_guest_finds_it_by_its_feature_bit() -> None:
 def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Machine(options=options)
+
+
+def test_a_snapshot_holds_the_store() -> None:
+    made = put_two()
+    made.asm("xor eax, eax\nret")
+    with Machine() as machine:
+        machine.load(made.build())
+        machine.run(timeout=20)
+        snapshot = machine.snapshot()
+        machine.state["kvstore"].clear()
+        machine.restore(snapshot)
+        assert machine.state["kvstore"].keys() == ["answer", "question"]

@@ -34,3 +34,14 @@ def test_a_read_only_store_refuses_changes(change) -> None:
     with pytest.raises(GuestError) as refused:
         change(Store(limit=1, read_only=True))
     assert refused.value.errno == EROFS
+
+
+def test_what_is_saved_is_restored_within_the_limit() -> None:
+    store, other = Store(limit=2), Store(limit=2)
+    store.put("a", [1, {"b": None}])
+    store.put("b", 2)
+    other.put("c", 3)
+    other.restore(store.save())
+    assert (other.keys(), other.get("a")) == (["a", "b"], [1, {"b": None}])
+    with pytest.raises(ValueError, match="2 documents where 1 are allowed"):
+        Store(limit=1).restore(store.save())

@@ -21,7 +21,9 @@ int64_t pvkit_disk_close(struct pvkit_disk *disk)
 
 static bool request(struct pvkit_disk *disk, uint64_t token, uint64_t call, uint64_t sector, const void *data, uint32_t sectors)
 {
-    uint64_t offset = sector * PVKIT_SECTOR_BYTES, bytes = (uint64_t)sectors * PVKIT_SECTOR_BYTES;
+    /* A sector past the end of 64 bits must not come around to one that is there: the monitor refuses the last byte. */
+    uint64_t offset = sector > UINT64_MAX / PVKIT_SECTOR_BYTES ? UINT64_MAX : sector * PVKIT_SECTOR_BYTES;
+    uint64_t bytes = (uint64_t)sectors * PVKIT_SECTOR_BYTES;
     return pvkit_queue_call(&disk->queue, token, call, disk->number, offset, (uint64_t)(uintptr_t)data, bytes);
 }
 

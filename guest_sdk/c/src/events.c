@@ -9,7 +9,7 @@ enum { PAGE_BYTES = 4096, WORD_BITS = 64 };
 static union {
     volatile struct pvkit_event_page shared;
     char page[PAGE_BYTES];
-} event __attribute__((aligned(PAGE_BYTES)));
+} event __attribute__((aligned(PAGE_BYTES))) = {.shared = {.enabled = 1}}; /* so that off and back hold before the first port */
 static struct { pvkit_handler *handler; void *context; } handlers[PVKIT_EVENT_PORTS];
 static uint32_t words; /* of the bitmaps: as many as hold the ports that were opened */
 static bool started;
@@ -21,7 +21,6 @@ static int64_t start(void)
     if (pvkit_failed(result))
         return result;
     started = true;
-    event.shared.enabled = 1;
     return 0;
 }
 

@@ -39,10 +39,14 @@ void pvkit_sink_write(struct pvkit_sink *sink, const char *text, size_t bytes)
     }
 }
 
+/* `count` of a letter, which may be far more than there is room for. */
 static void put_many(struct pvkit_sink *sink, char letter, long count)
 {
-    while (count-- > 0)
-        pvkit_sink_put(sink, letter);
+    char row[64];
+    memset(row, letter, sizeof row);
+    for (; count > 0 && (sink->at < sink->end || sink->drain); count -= (long)sizeof row)
+        pvkit_sink_write(sink, row, count < (long)sizeof row ? (size_t)count : sizeof row);
+    sink->total += count > 0 ? (size_t)count : 0;
 }
 
 static void put_text(struct pvkit_sink *sink, const struct conversion *c, const char *text, size_t length)
@@ -109,15 +113,17 @@ static const char *read_flags(const char *at, struct conversion *c)
         }
 }
 
-/* A number, which stays below INT_MAX / 10 digits' worth, or `*`. */
+/* A number, INT_MAX where it is more, or `*`. */
 static const char *read_number(const char *at, va_list *arguments, int *number)
 {
     if (*at == '*') {
         *number = va_arg(*arguments, int);
         return at + 1;
     }
-    for (*number = 0; *at >= '0' && *at <= '9'; at++)
-        *number = *number < INT_MAX / 16 ? *number * 10 + (*at - '0') : *number;
+    for (*number = 0; *at >= '0' && *at <= '9'; at++) {
+        int digit = *at - '0';
+        *number = *number > (INT_MAX - digit) / 10 ? INT_MAX : *number * 10 + digit;
+    }
     return at;
 }
 
@@ -214,6 +220,8 @@ void pvkit_format(struct pvkit_sink *sink, const char *format, va_list arguments
 int vsnprintf(char *to, size_t size, const char *format, va_list arguments)
 {
     char none;
+    size_t most = UINTPTR_MAX - (uintptr_t)to; /* a size that goes past the end of memory says: room enough */
+    size = size < most ? size : most;
     struct pvkit_sink sink = {.at = size ? to : &none, .end = size ? to + size - 1 : &none};
     pvkit_format(&sink, format, arguments);
     if (size)

@@ -161,6 +161,7 @@ void free(void *bytes)
         return;
     struct block *block = used_block(bytes), *next = after(block);
     size_t size = size_of(block);
+    block->tagged = size; /* no longer used, even where it is swallowed by the block in front: free() may come twice */
     if (!is_used(next)) {
         unlink_free(next);
         size += size_of(next);

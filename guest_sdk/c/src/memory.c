@@ -26,15 +26,15 @@ int64_t pvkit_updates_make(struct pvkit_updates *updates)
     if (!count)
         return failed;
     int64_t done = pvkit_page_update(updates->entries, (uint64_t)count);
-    if (!failed && pvkit_failed(done))
-        failed = done;
-    else if (!failed && done < count)
-        failed = -PVKIT_EINVAL; /* the monitor stops at the first that it refuses */
-    return failed;
+    if (!pvkit_failed(done) && done < count) /* stopped at the first that it refuses: why, it says where that comes first */
+        done = pvkit_page_update(&updates->entries[done], 1);
+    return !failed && pvkit_failed(done) ? done : failed;
 }
 
 int64_t pvkit_protect(void *at, size_t bytes, uint32_t flags)
 {
+    if (!bytes)
+        return 0;
     uint64_t first = (uint64_t)(uintptr_t)at / PVKIT_PAGE_BYTES * PVKIT_PAGE_BYTES;
     uint64_t end = ((uint64_t)(uintptr_t)at + bytes + PVKIT_PAGE_BYTES - 1) / PVKIT_PAGE_BYTES * PVKIT_PAGE_BYTES;
     int64_t mapped = pvkit_map(first, first, (end - first) / PVKIT_PAGE_BYTES, flags);

@@ -55,6 +55,7 @@ void pvkit_sleep_ns(uint64_t ns)
     woken = false;
     if (port < 0)
         port = pvkit_must(pvkit_event_new(wake, (void *)&woken));
-    pvkit_must(pvkit_timer_set((uint32_t)port, pvkit_now_ns() + ns, 0));
+    uint64_t now = pvkit_now_ns();
+    pvkit_must(pvkit_timer_set((uint32_t)port, ns < PVKIT_TIME_MOST - now ? now + ns : PVKIT_TIME_MOST, 0));
     pvkit_wait_until(woken);
 }

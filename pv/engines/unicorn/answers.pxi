@@ -47,11 +47,19 @@ cdef void inject(UnicornVcpu vcpu, int vector, object error_code) except *:
         pv_deliver(c, vector, error_code is not None, error_code or 0, PV_EXCEPTION)
 
 
+cdef str who_answered(const pv_row *row):
+    """The hypercall and its function, for a message that its author reads."""
+    handler = <object>row.handler
+    function = getattr(handler, "func", handler)  # functools.partial binds the machine
+    name = getattr(function, "__qualname__", repr(function))
+    return f"hypercall {row.first:#x} ({getattr(function, '__module__', '')}.{name})"
+
+
 cdef int64_t integer_result(object result, const pv_row *row) except? -1:
     cdef int overflow = 0
     cdef int64_t value = PyLong_AsLongLongAndOverflow(result, &overflow)
     if overflow or value < -4095:
-        raise ValueError(f"{<object>row.handler!r} answered {result}: not in -4095..2**63-1")
+        raise ValueError(f"{who_answered(row)} answered {result}: not in -4095..2**63-1")
     return value
 
 
@@ -120,7 +128,7 @@ cdef void hypercall(UnicornVcpu vcpu, pv_entry *entry) except *:
             apply(vcpu, result)
             return
         else:
-            raise TypeError(f"{<object>row.handler!r} answered {result!r}, which is neither int nor Reply")
+            raise TypeError(f"{who_answered(row)} answered {result!r}, which is neither int nor Reply")
     registers[0] = <uint64_t>value
     (<uint64_t *>(c.env + ENV_RIP))[0] += c.exit.length
 

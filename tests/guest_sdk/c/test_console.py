@@ -102,3 +102,24 @@ def test_a_refused_console_is_an_error_of_printf(run_c: RunC) -> None:
     text = '#include <stdio.h>\nint main(void) { return printf("%d", 1) < 0 && putchar(1) < 0 ? 3 : 4; }'
     found = run_c(text, machine={"grants": ["exit"]})
     assert (found.console, found.status) == ("", 3)
+
+
+def test_widths_and_sizes_past_all_reason(run_c: RunC) -> None:
+    found = run_c(
+        """
+        #include <limits.h>
+        #include <stdint.h>
+        #include <stdio.h>
+        int main(void)
+        {
+            char small[4], large[64];
+            const char *wide = "%2000000000d", *wider = "%99999999999d", *exact = "%.2000000000d";
+            printf("%d %d", snprintf(small, sizeof small, wide, 1), snprintf(small, sizeof small, wider, 1) == INT_MAX);
+            printf(" %d", snprintf(small, sizeof small, exact, 1));
+            printf(" <%s>", small);
+            printf(" %d <%s>", snprintf(large, SIZE_MAX, "%5d-%s", 123, "abc"), large);
+            return 0;
+        }""",
+        flags=["-Wno-format-nonliteral"],
+    )
+    assert found.console == "2000000000 1 2000000000 <000> 9 <  123-abc>"

@@ -79,3 +79,25 @@ def test_what_is_written_is_on_the_file(run_c: RunC, image: Path) -> None:
 def test_a_machine_without_a_disk(run_c: RunC) -> None:
     found = run_c(f"{HEAD}int main(void) {{ struct pvkit_disk d; return pvkit_disk_open(&d, 0, 4) == -PVKIT_ENODEV; }}")
     assert found.status == 1
+
+
+def test_a_sector_past_64_bits_of_bytes_is_not_the_first_one(run_c: RunC, image: Path) -> None:
+    before = image.read_bytes()
+    found = run_c(
+        HEAD
+        + """
+        int main(void)
+        {
+            struct pvkit_disk disk;
+            char sector[512] = "wrong";
+            uint64_t token;
+            int64_t bytes;
+            pvkit_must(pvkit_disk_open(&disk, 0, 4));
+            pvkit_assert(pvkit_disk_write(&disk, 1, 1ull << 55, sector, 1));
+            pvkit_must(pvkit_disk_wait(&disk, &token, &bytes));
+            return bytes == -PVKIT_EINVAL ? 0 : 1;
+        }""",
+        machine={"disks": [f"{image}:rw"]},
+    )
+    assert found.summary == "exited with status 0"
+    assert image.read_bytes() == before

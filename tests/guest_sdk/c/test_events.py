@@ -166,3 +166,24 @@ def test_1024_ports(run_c: RunC) -> None:
     )
     assert found.summary == "exited with status 0"
     assert found.calls["return_from_event"] == 1
+
+
+def test_off_before_the_first_port_holds_and_back_is_on(run_c: RunC) -> None:
+    found = run_c(
+        HEAD
+        + """
+        int main(void)
+        {
+            int count = 0;
+            bool on = pvkit_events_off();
+            pvkit_assert(on);
+            uint32_t port = (uint32_t)pvkit_must(pvkit_event_new(bump, &count));
+            pvkit_must(pvkit_event_send(port));
+            pvkit_assert(count == 0);
+            pvkit_events_back(on);
+            pvkit_assert(count == 1);
+            pvkit_must(pvkit_event_send(port));
+            return count;
+        }"""
+    )
+    assert found.summary == "exited with status 2"

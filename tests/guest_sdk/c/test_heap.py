@@ -67,3 +67,25 @@ def test_a_double_free_is_a_panic(run_c: RunC) -> None:
     text = "#include <stdlib.h>\nint main(void) { void *a = malloc(8); free(a); free(a); return 0; }"
     found = run_c(text, flags=["-Wno-use-after-free"])
     assert found.summary.startswith("guest panicked: heap: 0x1")
+
+
+@pytest.mark.parametrize("order", ["cab", "abc", "cba", "bac"])
+def test_a_double_free_is_a_panic_whatever_its_neighbours_are(run_c: RunC, order: str) -> None:
+    """A block that was joined with those around it leaves its header inside of theirs."""
+    frees = " ".join(f"free({name});" for name in order)
+    text = f"""
+        #include <stdio.h>
+        #include <stdlib.h>
+        int main(void)
+        {{
+            char *a = malloc(100), *b = malloc(100), *c = malloc(100), *d = malloc(100);
+            if (!d)
+                return 1;
+            {frees}
+            printf("once\\n");
+            free(b);
+            return 0;
+        }}"""
+    found = run_c(text, flags=["-Wno-use-after-free"])
+    assert found.console == "once\n"
+    assert found.summary.startswith("guest panicked: heap: 0x1")

@@ -76,3 +76,41 @@ def test_spaces_have_their_own_pages(run_c: RunC) -> None:
         }"""
     )
     assert found.summary == "exited with status 0"
+
+
+def test_the_reason_of_an_update_is_told_wherever_it_stands(run_c: RunC) -> None:
+    found = run_c(
+        HEAD
+        + """
+        int main(void)
+        {
+            static struct pvkit_updates updates;
+            uint64_t at = 1ull << 32;
+            for (int bad = 0; bad < 3; bad++) {
+                for (int i = 0; i < bad; i++)
+                    pvkit_updates_map(&updates, 0, at, 1 << 20, 1, 0);
+                pvkit_updates_map(&updates, 0, at, 1ull << 40, 1, 0); /* no memory is there */
+                pvkit_updates_map(&updates, 77, at, 1 << 20, 1, 0);   /* and no such space, of which nobody hears */
+                pvkit_assert(pvkit_updates_make(&updates) == -PVKIT_EFAULT);
+            }
+            return 0;
+        }"""
+    )
+    assert found.summary == "exited with status 0"
+    assert found.calls["page_update"] == 5
+
+
+def test_no_bytes_are_no_pages(run_c: RunC) -> None:
+    found = run_c(
+        HEAD
+        + """
+        int main(void)
+        {
+            volatile char *page = aligned_alloc(4096, 4096);
+            pvkit_must(pvkit_protect((char *)page + 8, 0, PVKIT_MAP_PRESENT));
+            *page = 'b';
+            return *page == 'b' ? 0 : 1;
+        }"""
+    )
+    assert found.summary == "exited with status 0"
+    assert "map" not in found.calls

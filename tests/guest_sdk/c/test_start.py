@@ -139,3 +139,10 @@ def test_a_stub_loads_its_own_registers_and_leaves_the_others(run_c: RunC) -> No
     )
     assert found.summary == "exited with status 0"
     assert asked == [(i, i + 1, i, i, i << 40, ~i & (1 << 64) - 1) for i in range(100)]
+
+
+def test_thread_local_variables_are_refused_by_the_linker(build: Callable[..., bytes]) -> None:
+    with pytest.raises(CompilationError, match="a guest has one thread and no _Thread_local: make it static"):
+        build("_Thread_local int count = 5; int main(void) { return ++count; }")
+    with pytest.raises(CompilationError, match="no _Thread_local"):
+        build("_Thread_local int count; int main(void) { return ++count; }")

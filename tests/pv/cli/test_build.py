@@ -97,6 +97,8 @@ def test_warnings_are_shown_and_are_no_failure(folder: Path, capfd: pytest.Captu
     ("arguments", "says"),
     [
         (["absent.c"], "pvkit: absent.c: no such file"),
+        (["hello.c", "-o", "./hello.c"], "pvkit: hello.c is a source; name another file with -o"),
+        (["."], "pvkit: . is a directory; name the sources in it"),
         (["hello.txt"], "pvkit: hello.txt: a guest is built from .c, .S, .s, .o, .a"),
         (["hello.c", "--stack", "big"], "pvkit: size 'big' is not a number"),
         (["hello.c", "--stack", "5000"], "pvkit: a stack of 5000 bytes is not of whole pages"),

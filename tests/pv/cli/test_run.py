@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -249,6 +250,14 @@ def test_a_thread_of_somebodys_has_no_signals(machine: FakeMachine) -> None:
     thread.start()
     thread.join()
     assert seen == [[]]
+
+
+def test_a_handler_that_leaves_is_an_error_and_no_status(
+    machine: FakeMachine, guest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "run", lambda **_: sys.exit(3))
+    with pytest.raises(RuntimeError, match=r"a handler called sys\.exit\(\)"):
+        main(["run", guest])
 
 
 def test_a_real_guest_says_hello(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:

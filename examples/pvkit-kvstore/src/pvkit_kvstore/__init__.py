@@ -4,7 +4,7 @@ Each machine has a store of its own. `kvstore.limit` bounds it; `kvstore.read_on
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hypercalls import Feature, MachineView, Option, Plugin
 from pvkit_kvstore.calls import CALLS
@@ -24,6 +24,11 @@ def tear_down(machine: MachineView) -> None:
     machine.state["kvstore"].clear()
 
 
+def restore(machine: MachineView, saved: list[list[Any]]) -> None:
+    """A snapshot is put back: the machine's store holds what it held then."""
+    machine.state["kvstore"].restore(saved)
+
+
 PLUGIN: Final = Plugin(
     name="kvstore",
     version="1.0",
@@ -38,4 +43,6 @@ PLUGIN: Final = Plugin(
     c_include=HERE / "include",
     c_sources=(HERE / "c" / "kvstore.c",),
     guest_routines=add_routines,
+    on_save=Store.save,
+    on_restore=restore,
 )

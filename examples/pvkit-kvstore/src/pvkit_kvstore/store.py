@@ -42,6 +42,16 @@ class Store:
         """Every key, the oldest first."""
         return list(self._documents)
 
+    def save(self) -> list[list[Any]]:
+        """Every key with its document, the oldest first: what restore() takes."""
+        return [[key, document] for key, document in self._documents.items()]
+
+    def restore(self, saved: list[list[Any]]) -> None:
+        """Hold what was saved, and nothing else. Raises ValueError past the limit: the file may be anybody's."""
+        if len(saved) > self.limit:
+            raise ValueError(f"{len(saved)} documents where {self.limit} are allowed")
+        self._documents = dict(saved)
+
     def clear(self) -> None:
         """Forget everything."""
         self._documents.clear()

@@ -14,7 +14,7 @@
 
 typedef void pvkit_handler(void *context);
 
-/* A new port with its handler; upcalls are on after the first. A negated errno where there is none. */
+/* A new port with its handler; upcalls are on unless they were turned off. A negated errno where there is none. */
 int64_t pvkit_event_new(pvkit_handler *handler, void *context);
 int64_t pvkit_event_end(uint32_t port);
 

@@ -1,39 +1,30 @@
 /* How does a C guest reach the store? By the generated functions of pvkit_calls.h, with lengths and msgpack added. */
-#include <pvkit_abi.h>
 #include <pvkit_calls.h>
+#include <string.h>
 
 #include "kvstore.h"
 
-#define FEATURE (UINT64_C(1) << 40)
 #define NUMBER_BYTES 9 /* 0xcf and 8 bytes, big-endian */
-
-static size_t length(const char *text)
-{
-    size_t bytes = 0;
-    while (text[bytes])
-        bytes++;
-    return bytes;
-}
 
 int kvstore_is_there(void)
 {
     int64_t features = pvkit_abi_features();
-    return features >= 0 && (features & FEATURE) != 0;
+    return features >= 0 && (features & PVKIT_FEATURE_KVSTORE) != 0;
 }
 
 int64_t kvstore_put(const char *key, const void *document, size_t document_bytes)
 {
-    return pvkit_kv_put(key, length(key), document, document_bytes);
+    return pvkit_kv_put(key, strlen(key), document, document_bytes);
 }
 
 int64_t kvstore_get(const char *key, void *document, size_t capacity)
 {
-    return pvkit_kv_get(key, length(key), document, capacity);
+    return pvkit_kv_get(key, strlen(key), document, capacity);
 }
 
 int64_t kvstore_delete(const char *key)
 {
-    return pvkit_kv_delete(key, length(key));
+    return pvkit_kv_delete(key, strlen(key));
 }
 
 int64_t kvstore_count(void)
