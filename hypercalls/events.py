@@ -94,6 +94,8 @@ def restore(machine: MachineView, saved: tuple[int | None, bytes]) -> None:
     """Put both back; the engine has the page itself."""
     gpa, opened = saved
     ports = ports_of(machine)
+    if not isinstance(gpa, int | None) or not isinstance(opened, bytes) or len(opened) != BITMAP_BYTES:
+        raise GuestError(EINVAL, "its ports are none")
     if gpa is not None:
         check_page(machine.memory, gpa)
     ports.gpa, ports.opened = gpa, int.from_bytes(opened, "little")

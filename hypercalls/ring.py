@@ -242,10 +242,12 @@ def restore(machine: MachineView, saved: list[list[int]]) -> None:
     """Have the same rings open. The clock has forgotten when those that there were are looked at."""
     rings = rings_of(machine)
     rings.open.clear()
+    if len(saved) > RINGS_MOST or not all(type(word) is int and word >= 0 for row in saved for word in row):
+        raise GuestError(EINVAL, "its rings are none")
     for number, gpa, entries, port, submit_head, complete_tail, left, judged_tail, deadline_ns, order in saved:
-        if gpa < 0:
-            raise GuestError(EFAULT, f"a ring at {gpa}")
         check_span(machine, gpa, entries)
+        if number >= RINGS_MOST or port > INDEX_MASK:
+            raise GuestError(EINVAL, f"no ring {number} with port {port}")
         ring = rings.open[number] = Ring(gpa, entries, port)
         ring.submit_head, ring.complete_tail = submit_head & INDEX_MASK, complete_tail & INDEX_MASK
         ring.left, ring.judged_tail = left & INDEX_MASK, judged_tail & INDEX_MASK

@@ -103,6 +103,8 @@ def restore(machine: MachineView, saved: list[list[int]]) -> None:
     """Have the same timers again. The clock has forgotten those that there were."""
     timers = timers_of(machine)
     timers.clear()
+    if not all(type(word) is int and word >= 0 for row in saved for word in row):
+        raise GuestError(EINVAL, "its timers are none")
     for port, deadline_ns, period_ns, number in saved:
         check_times(deadline_ns, period_ns)
         timer = timers[port] = PortTimer(deadline_ns, period_ns)

@@ -85,7 +85,10 @@ class Branching:
 
 def _make(kind: type[Machine], snapshot: Snapshot, arguments: Mapping[str, Any], like: Machine | None) -> Machine:
     """A new machine at `snapshot`, begun with its pages where nobody can have made them up."""
-    shape, disks = snapshot.shape, [_reopen(saved) for saved in snapshot.state["disks"]]
+    shape, saved_disks = snapshot.shape, snapshot.state["disks"]
+    if not isinstance(saved_disks, list):
+        raise SnapshotError("the snapshot does not say which disks its machine had")
+    disks = [_reopen(saved) for saved in saved_disks]
     try:
         machine = kind(
             memory=shape.memory_bytes, technique=shape.technique, options=shape.options, grants=shape.grants,

@@ -98,7 +98,12 @@ def shape_of(machine: Machine) -> Shape:
 def take(machine: Machine) -> Snapshot:
     """The machine as it is; its memory is shared with the snapshot from here on. Raises SnapshotError, OSError."""
     shape = machine.shape()
-    state = {name: save(machine) for name, (save, _) in PARTS.items()}
+    try:
+        state = {name: save(machine) for name, (save, _) in PARTS.items()}
+    except SnapshotError:
+        raise
+    except ValueError as error:  # a part that has no state to save
+        raise SnapshotError(f"there is no snapshot to take: {error}") from error
     file, memory, tables = PageFile(), machine.memory.pages, machine.vcpu.pages
     frozen = memory.freeze(file, 0), tables.freeze(file, memory.size_bytes)
     outcome = machine.outcome
@@ -112,12 +117,14 @@ def put_back(machine: Machine, snapshot: Snapshot) -> None:
     """Make the machine what the snapshot holds. Raises SnapshotError, and then the machine is as it was."""
     if snapshot.shape is not machine.shape():
         refuse_difference(machine.shape(), snapshot.shape)
+    if machine.outcome is not None and machine.outcome.why is StopWhy.ENGINE_ABORT:
+        raise SnapshotError("the engine of this machine has ended; Machine.from_snapshot() makes a new one")
     if snapshot.trusted:
         _put(machine, snapshot)
         return
     before = take(machine)
     try:
-        machine.vcpu.check(snapshot.state["processor"], snapshot.tables)
+        machine.vcpu.check(snapshot.state["processor"], snapshot.tables, snapshot.state["guest"] is True)
         _put(machine, snapshot)
     except SnapshotError:
         _put(machine, before)
@@ -125,6 +132,9 @@ def put_back(machine: Machine, snapshot: Snapshot) -> None:
     except ValueError as error:  # a part's own words on a state that it cannot have
         _put(machine, before)
         raise SnapshotError(f"the snapshot cannot be put back: {error}") from error
+    except (TypeError, LookupError, AttributeError, ArithmeticError) as error:  # a value of a kind that no part would save
+        _put(machine, before)
+        raise SnapshotError(f"the snapshot cannot be put back: a part of it is of the wrong kind ({error})") from error
 
 
 def _put(machine: Machine, snapshot: Snapshot) -> None:
@@ -221,7 +231,7 @@ def _save_disks(machine: Machine) -> list[dict[str, Any]]:
 
 
 def _restore_disks(machine: Machine, saved: list[dict[str, Any]]) -> None:
-    if not isinstance(saved, list) or len(saved) != len(machine.disks):
+    if len(saved) != len(machine.disks):
         raise SnapshotError(f"the snapshot is of a machine with {len(saved)} disks; this one has {len(machine.disks)}")
     for disk, state in zip(machine.disks, saved, strict=True):
         disk.restore(state)

@@ -49,10 +49,10 @@ cdef class Saved(Counted):
         ])
         return {name.decode(): value for name, value in state.items()}
 
-    def check(self, dict state, frozen):
+    def check(self, dict state, frozen, bint begun):
         """Raises StateError for a state, or for pages of it, that this processor could not follow safely.
 
-        For what comes from a file. `frozen`: the arena's pages (pv.pages.FrozenPages).
+        For what comes from a file. `frozen`: the arena's pages (pv.pages.FrozenPages); begun: whether there is a guest.
         """
         cdef pv_vcpu *c = alive(self.c)
         cdef pv_vcpu *copy = <pv_vcpu *>calloc(1, sizeof(pv_vcpu))
@@ -70,9 +70,9 @@ cdef class Saved(Counted):
             set_fields(copy, state)
             base = frozen.address()
             pv_arena(copy, <uint8_t *>base, copy.pool.pages)
-            if not pv_state_check(copy):
+            if not pv_state_check(copy, begun):
                 raise StateError("its processor is in no state that there is")
-            if not pv_arena_check(copy, levels):
+            if not pv_arena_check(copy, levels, begun):
                 raise StateError("its page tables lead outside of its memory")
             self.lists_of(state)
         finally:

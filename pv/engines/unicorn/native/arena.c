@@ -57,17 +57,23 @@ static bool tables_lead_inside(const struct pv_vcpu *c)
     return true;
 }
 
-/* A table one level up leads to tables one level down: what the code that follows entries by level relies on. */
+/* A table one level up leads to tables one level down: what the code that follows entries by level relies on. A table has
+ * one parent, but the one that paravirt's roots share at entry 0, and those of a shadow, which are found by their tags. */
 static bool level_is(const struct pv_vcpu *c, uint32_t page, int level, uint8_t *levels)
 {
+    bool trap = c->mode == PV_TRAP;
     if (levels[page])
-        return levels[page] == level + 1;
+        return levels[page] == level + 1 && (trap || page == c->tables.common);
+    if (trap && (page < PV_SHADOW_FIRST || c->shadow.pages[page].live != 1 || c->shadow.pages[page].level != level))
+        return false;
     levels[page] = (uint8_t)(level + 1);
     const uint64_t *entries = (const uint64_t *)(c->pool.base + page * PV_PAGE);
     for (int i = 0; i < 512; i++) {
         uint64_t to = entries[i] & PV_FRAME;
         if (!(entries[i] & PTE_P))
             continue;
+        if (!trap && level == LAST_LEVEL && (to == pv_page_gpa(c->tables.common)) != !i)
+            return false;
         if (to < PV_MONITOR_BASE ? level && !(entries[i] & PTE_PS && level == 1)
                                  : !level || !level_is(c, (uint32_t)((to - PV_MONITOR_BASE) / PV_PAGE), level - 1, levels))
             return false;
@@ -87,7 +93,7 @@ static bool tables_hold(const struct pv_vcpu *c, uint8_t *levels)
 {
     const struct pv_tables *t = &c->tables;
     if (t->active >= PV_SPACES || !t->roots[t->active] || !t->roots[0] || !t->common || t->common >= c->pool.used
-        || !all_below(t->roots, PV_SPACES, c->pool.used, 0))
+        || !all_below(t->roots, PV_SPACES, c->pool.used, 0) || !level_is(c, t->common, LAST_LEVEL - 1, levels))
         return false;
     for (uint32_t space = 0; space < PV_SPACES; space++)
         if (t->roots[space] && !level_is(c, t->roots[space], LAST_LEVEL, levels))
@@ -95,40 +101,55 @@ static bool tables_hold(const struct pv_vcpu *c, uint8_t *levels)
     return true;
 }
 
+/* Each shadow page in use stands once in the chain of its tag, and the list of those to be looked at has room for the rest. */
 static bool shadow_holds(const struct pv_vcpu *c, uint8_t *levels)
 {
     const struct pv_shadow *s = &c->shadow;
-    uint32_t used = c->pool.used, linked = 0;
+    uint32_t used = c->pool.used, linked = 0, live = 0, unsync = 0;
     uint64_t frames = c->ram_size / PV_PAGE;
-    if (s->root >= used || s->unsync_count > c->pool.pages || !all_below(s->hash, s->hash_mask + 1ull, used, 0)
+    if (used < PV_SHADOW_FIRST || s->root >= used || s->unsync_count > c->pool.pages || !all_below(s->hash, s->hash_mask + 1ull, used, 0)
         || !all_below(s->unsync_list, s->unsync_count, used, 0) || !all_below(s->mapped_by, frames, used * 512 + 1, MANY))
         return false;
-    for (uint32_t page = 0; page < used; page++)
-        if (s->pages[page].hash_next >= used || (s->pages[page].live && (s->pages[page].level > LAST_LEVEL || s->pages[page].tag >> 4 >= frames)))
+    for (int i = 0; i < 512; i++) /* the root of a guest whose tables lie in no memory leads nowhere */
+        if (((const uint64_t *)(c->pool.base + PV_PAGE))[i] & PTE_P)
             return false;
+    for (uint32_t page = 0; page < used; page++) {
+        const struct pv_shadow_page *p = &s->pages[page];
+        if (p->hash_next >= used || (p->live && (p->level > LAST_LEVEL || p->level != (p->tag & 7) || p->tag >> 4 >= frames)))
+            return false;
+        live += p->live != 0;
+        unsync += p->unsync != 0;
+    }
+    if (unsync != s->unsync_count)
+        return false;
     for (uint32_t i = 0; i < s->unsync_count; i++)
-        if (!s->pages[s->unsync_list[i]].live)
+        if (!s->pages[s->unsync_list[i]].live || !s->pages[s->unsync_list[i]].unsync)
             return false;
     for (uint32_t i = 0; i <= s->hash_mask; i++)
         for (uint32_t page = s->hash[i]; page; page = s->pages[page].hash_next)
-            if (++linked > used || !s->pages[page].live || !level_is(c, page, s->pages[page].level, levels))
+            if (++linked > live || pv_shadow_bucket(s, s->pages[page].tag) != i || !level_is(c, page, s->pages[page].level, levels))
                 return false;
-    return s->root < 2 || level_is(c, s->root, LAST_LEVEL, levels);
+    return linked == live && (s->root < PV_SHADOW_FIRST || level_is(c, s->root, LAST_LEVEL, levels));
 }
 
-/* Whether what the arrays say can be followed: `levels` is a byte for each page of the pool, zero. */
-bool pv_arena_check(const struct pv_vcpu *c, uint8_t *levels)
+/* What the processor walks is the root in use: no other page of the pool is a root, and guest memory is none. */
+static bool root_holds(const struct pv_vcpu *c)
+{
+    uint32_t root = c->mode == PV_PARAVIRT ? c->tables.roots[c->tables.active] : c->shadow.root;
+    return root && ENV64(c->env, ENV_CR + 24) == pv_page_gpa(root);
+}
+
+/* Whether what the arrays say can be followed: `levels` is a byte for each page of the pool, zero. begun: there is a guest;
+ * until then its root is none. */
+bool pv_arena_check(const struct pv_vcpu *c, uint8_t *levels, bool begun)
 {
     uint32_t free_pages = 0;
-    if (!c->pool.used || c->pool.used > c->pool.pages || c->pool.free_head >= c->pool.used)
+    if (!c->pool.used || c->pool.used > c->pool.pages || c->pool.free_head >= c->pool.used || !tables_lead_inside(c)
+        || !(c->mode == PV_PARAVIRT ? tables_hold(c, levels) : shadow_holds(c, levels)))
         return false;
-    for (uint32_t page = c->pool.free_head; page; page = c->pool.next[page])
-        if (++free_pages > c->pool.used || c->pool.next[page] >= c->pool.used)
+    for (uint32_t page = c->pool.free_head; page; page = c->pool.next[page]) /* what is free is not in use as well */
+        if (++free_pages > c->pool.used || c->pool.next[page] >= c->pool.used || levels[page]
+            || (c->mode == PV_TRAP && (page < PV_SHADOW_FIRST || c->shadow.pages[page].live)))
             return false;
-    if (!tables_lead_inside(c))
-        return false;
-    uint64_t root = ENV64(c->env, ENV_CR + 24);
-    if (root && (root & (PV_PAGE - 1) || root < PV_MONITOR_BASE || (root - PV_MONITOR_BASE) / PV_PAGE >= c->pool.used))
-        return false;
-    return c->mode == PV_PARAVIRT ? tables_hold(c, levels) : shadow_holds(c, levels);
+    return !begun || root_holds(c);
 }

@@ -13,14 +13,13 @@ enum { EMPTY_ROOT = 1, FIRST_PAGE = PV_SHADOW_FIRST, MANY = 0xffffffff, IDLE_MOS
 static uint64_t tag_of(uint64_t gfn, int level, bool direct) { return gfn << 4 | (uint64_t)direct << 3 | (uint64_t)level; }
 static uint64_t tag_gfn(uint64_t tag) { return tag >> 4; }
 static bool tag_direct(uint64_t tag) { return tag >> 3 & 1; }
-static uint32_t bucket(struct pv_shadow *s, uint64_t tag) { return (uint32_t)(tag * 0x9e3779b97f4a7c15ull >> 40) & s->hash_mask; }
 static uint32_t page_of(uint64_t entry) { return (uint32_t)(((entry & PV_FRAME) - PV_MONITOR_BASE) / PV_PAGE); }
 static uint64_t frames(struct pv_vcpu *c) { return c->ram_size / PV_PAGE; }
 static bool write_protect(struct pv_vcpu *c) { return c->v.cr0 >> 16 & 1; }
 
 static uint32_t find(struct pv_shadow *s, uint64_t tag)
 {
-    uint32_t page = s->hash[bucket(s, tag)];
+    uint32_t page = s->hash[pv_shadow_bucket(s, tag)];
     while (page && s->pages[page].tag != tag)
         page = s->pages[page].hash_next;
     return page;
@@ -103,7 +102,7 @@ static uint32_t page_for(struct pv_vcpu *c, uint64_t tag)
     if (page)
         return page;
     page = (uint32_t)pv_pool_take(&c->pool);
-    uint32_t *head = &s->hash[bucket(s, tag)];
+    uint32_t *head = &s->hash[pv_shadow_bucket(s, tag)];
     s->pages[page] = (struct pv_shadow_page){ .tag = tag, .hash_next = *head, .level = tag & 7, .live = 1 };
     *head = page;
     if (tag_direct(tag)) {
@@ -203,7 +202,7 @@ static void sweep(struct pv_vcpu *c)
         }
     for (uint32_t page = FIRST_PAGE; page < c->pool.used; page++)
         if (s->pages[page].live == DYING) {
-            uint32_t *link = &s->hash[bucket(s, s->pages[page].tag)];
+            uint32_t *link = &s->hash[pv_shadow_bucket(s, s->pages[page].tag)];
             while (*link != page)
                 link = &s->pages[*link].hash_next;
             *link = s->pages[page].hash_next;

@@ -110,12 +110,13 @@ static bool rounding_holds(const uint8_t *status)
         && status[5] <= 1 && status[6] <= 1 && status[7] <= 1;
 }
 
-/* What no row can say alone. */
-bool pv_state_check(const struct pv_vcpu *c)
+/* What no row can say alone. begun: there is a guest, which is at no privilege but its own. */
+bool pv_state_check(const struct pv_vcpu *c, bool begun)
 {
-    uint32_t df = ENV32(c->env, ENV_DF);
-    return (df == 1 || df == UINT32_MAX) && rounding_holds(c->env + FP_STATUS)
-        && rounding_holds(c->env + MMX_STATUS) && rounding_holds(c->env + SSE_STATUS);
+    uint32_t df = ENV32(c->env, ENV_DF), hflags = ENV32(c->env, ENV_HFLAGS), cpl = hflags & HF_CPL;
+    return (df == 1 || df == UINT32_MAX) && rounding_holds(c->env + FP_STATUS) && rounding_holds(c->env + MMX_STATUS)
+        && rounding_holds(c->env + SSE_STATUS) && (!begun || cpl == c->ring || cpl == 3)
+        && !((hflags ^ ENV32(c->env, ENV_EFLAGS)) & HF_IOPL);
 }
 
 /* After the fields: what follows from them, and what the engine must forget. */

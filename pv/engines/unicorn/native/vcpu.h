@@ -160,7 +160,7 @@ struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t 
 int pv_fetch(struct pv_vcpu *c, uint64_t rip, uint8_t code[15]);
 /* arena.c: where tables and what is known of them lie */
 uint64_t pv_arena(struct pv_vcpu *c, uint8_t *base, uint32_t pages);
-bool pv_arena_check(const struct pv_vcpu *c, uint8_t *levels);
+bool pv_arena_check(const struct pv_vcpu *c, uint8_t *levels, bool begun);
 /* tables.c: the pool and paravirt's tables */
 void pv_pool_init(struct pv_pool *p);
 void pv_pool_reset(struct pv_pool *p, uint32_t keep);
@@ -176,6 +176,7 @@ int64_t pv_tables_map(struct pv_vcpu *c, uint32_t space, uint64_t gva, uint64_t 
 int64_t pv_tables_unmap(struct pv_vcpu *c, uint32_t space, uint64_t gva, uint64_t pages);
 bool pv_tables_lookup(struct pv_vcpu *c, uint32_t space, uint64_t gva, struct pv_mapping *to);
 /* shadow.c */
+static inline uint32_t pv_shadow_bucket(const struct pv_shadow *s, uint64_t tag) { return (uint32_t)(tag * 0x9e3779b97f4a7c15ull >> 40) & s->hash_mask; }
 void pv_shadow_load(struct pv_vcpu *c, uint64_t cr3);
 void pv_shadow_invalidate(struct pv_vcpu *c, uint64_t gva);
 void pv_shadow_flush(struct pv_vcpu *c);
@@ -273,7 +274,7 @@ extern const int pv_field_count;
 uint64_t pv_field_get(struct pv_vcpu *c, const struct pv_field *f);
 bool pv_field_set(struct pv_vcpu *c, const struct pv_field *f, uint64_t value);
 void pv_field_bytes(struct pv_vcpu *c, const struct pv_field *f, uint8_t *bytes, bool set);
-bool pv_state_check(const struct pv_vcpu *c);
+bool pv_state_check(const struct pv_vcpu *c, bool begun);
 void pv_state_settle(struct pv_vcpu *c);
 void pv_forget_code(struct pv_vcpu *c, uint64_t start, uint64_t end);
 bool pv_counts_set(struct pv_vcpu *c, const uint64_t *counts, uint64_t entries);
