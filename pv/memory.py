@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+from contextlib import suppress
 from errno import EFAULT
 from typing import Final
 
@@ -86,4 +87,5 @@ class GuestMemory:
             self._pages.close()
         else:
             self.view.release()
-            self._map.close()
+            with suppress(BufferError):  # of whom a memoryview is left: the mapping goes with it
+                self._map.close()

@@ -17,6 +17,7 @@ import os
 import struct
 import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from typing import Final
 
@@ -142,9 +143,13 @@ class Pages:
         return scan(self._address, self.size_bytes)
 
     def close(self) -> None:
-        """Give the memory back. Who shares it by pointer must have let go before."""
+        """Give the memory back. Who shares it by pointer must have let go before.
+
+        A memoryview that somebody still holds keeps it until that is gone.
+        """
         self.view.release()
-        self._map.close()
+        with suppress(BufferError):
+            self._map.close()
         self._frozen = None
 
     def _filled(self, start: int, end: int) -> Iterator[Span]:
@@ -161,15 +166,24 @@ class Pages:
             yield run, end
 
     def _map_extents(self, frozen: FrozenPages) -> None:
-        """Replace every page: the file where it holds something, fresh zeroes elsewhere."""
+        """Replace every page: the file where it holds something, fresh zeroes elsewhere.
+
+        Copied, where the kernel has no more mappings for this process: the machine has its pages, and shares none.
+        """
         if frozen.size_bytes != self.size_bytes:
             raise ValueError(f"pages of {frozen.size_bytes} bytes do not fit memory of {self.size_bytes}")
         anonymous = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED
         private = mmap.MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED
         map_at(self._address, self.size_bytes, anonymous, -1, 0)
-        for start, end in frozen.extents:
-            map_at(self._address + start, end - start, private, frozen.file.descriptor, frozen.offset + start)
-        self._frozen = frozen
+        try:
+            for start, end in frozen.extents:
+                map_at(self._address + start, end - start, private, frozen.file.descriptor, frozen.offset + start)
+            self._frozen = frozen
+        except OSError:
+            self._frozen = None
+            map_at(self._address, self.size_bytes, anonymous, -1, 0)
+            for number, page in frozen.filled():
+                self.view[number * PAGE_BYTES : (number + 1) * PAGE_BYTES] = page
 
 
 def address_of(mapping: mmap.mmap) -> int:
