@@ -24,6 +24,7 @@ from pv.isolation.mailbox import PAGE_BYTES, Mailbox
 from pv.isolation.protocol import COMMAND, CONSOLE_USED, FRAME, STOP_STATUS, WATCH_NS
 
 GRACE_S: Final = 5.0  # how late a worker may be before it counts as hung
+ANSWER_S: Final = 60.0  # how long a question between runs may take: a guest of gigabytes is loaded by then
 LOOK_S: Final = 0.25  # how often a sleeping parent looks whether another thread has set a deadline
 
 Answer = Callable[[tuple[int, ...], Any], tuple[int, ...]]
@@ -56,22 +57,33 @@ class Link:
             with theirs:
                 self.process: Final = fork_worker(theirs.fileno())
         except BaseException:
-            os.close(self._page_descriptor)
+            self._close_page_descriptor()
             raise
+
+    def _close_page_descriptor(self) -> None:
+        if self._page_descriptor >= 0:
+            os.close(self._page_descriptor)
+            self._page_descriptor = -1
 
     def start(self, arguments: dict[str, Any], descriptors: Iterable[int]) -> Any:
         """Have the worker make its machine: what it says of it. Raises as the machine's constructor does."""
         try:
             return self._converse(arguments, [self._page_descriptor, *descriptors])
         finally:
-            os.close(self._page_descriptor)
+            self._close_page_descriptor()
 
     def ask(self, verb: str, *arguments: Any) -> Any:
         """Have the worker do `verb`, and answer its requests until it has.
 
         Raises what the verb raised, WorkerEnded, and RuntimeError where the worker is busy with a run.
         """
-        return self._converse([verb, *arguments], ())
+        if self.running or self.deadline is not None or "call_guest" in arguments[1:2]:  # whose time is what was asked for
+            return self._converse([verb, *arguments], ())
+        self.deadline = time.monotonic() + ANSWER_S
+        try:
+            return self._converse([verb, *arguments], ())
+        finally:
+            self.deadline = None
 
     def stop(self, status: int) -> None:
         """Have the worker's run end, from any thread; a worker that does not heed it is killed after a while."""
@@ -104,6 +116,7 @@ class Link:
         if not self.ended:
             self.ended = "the machine is closed"
             dismiss_worker(self.process)
+        self._close_page_descriptor()  # of a worker that was never told to start
         if not self._page.closed:
             self._frames.close()
             self.room.release()
