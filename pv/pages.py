@@ -180,8 +180,7 @@ class Pages:
                 map_at(self._address + start, end - start, private, frozen.file.descriptor, frozen.offset + start)
             self._frozen = frozen
         except OSError:
-            self._frozen = None
-            map_at(self._address, self.size_bytes, anonymous, -1, 0)
+            self._frozen = None  # all that holds something is the mapping's own from here on
             for number, page in frozen.filled():
                 self.view[number * PAGE_BYTES : (number + 1) * PAGE_BYTES] = page
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -161,3 +163,45 @@ def test_a_mapping_that_the_host_refuses_says_so() -> None:
             pv.pages.map_at(0, PAGE_BYTES, 0, descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def test_a_view_that_is_held_keeps_its_memory() -> None:
+    pages = Pages(4 * PAGE_BYTES)
+    held = pages.view[:PAGE_BYTES]
+    held[:4] = b"kept"
+    pages.close()
+    assert bytes(held[:4]) == b"kept"
+
+
+OUT_OF_MAPPINGS = """
+import ctypes
+from pv.pages import PageFile, Pages
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+one, other = Pages(64 * 4096), Pages(64 * 4096)
+for number in range(0, 64, 8):
+    one.view[number * 4096] = number + 1
+frozen = one.freeze(PageFile(), 0)
+split = libc.mmap(None, 1 << 30, 0, 0x4022, -1, 0)  # private, anonymous, not reserved
+at = split
+while libc.mprotect(at, 4096, 1) == 0:  # every other page has rights of its own, until there is no room for more
+    at += 8192
+for last in range(4):  # but for a few: what is there can be replaced, and not be cut into all of its pieces
+    at -= 8192
+    libc.mprotect(at, 4096, 0)
+other.restore(frozen)
+shared = other._frozen is not None
+libc.munmap(ctypes.c_void_p(split), ctypes.c_size_t(1 << 30))
+print(shared, bytes(other.view) == bytes(one.view))
+other.view[0] = 200
+other.restore(frozen)
+print(bytes(other.view) == bytes(one.view))
+"""
+
+
+def test_a_process_without_mappings_left_copies() -> None:
+    """The kernel allows a process 65,530 of them: a restore must not leave half of a machine's memory."""
+    done = subprocess.run([sys.executable, "-c", OUT_OF_MAPPINGS], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("False True\nTrue\n", "")
