@@ -132,7 +132,12 @@ def put_back(machine: Machine, snapshot: Snapshot) -> None:
     except ValueError as error:  # a part's own words on a state that it cannot have
         _put(machine, before)
         raise SnapshotError(f"the snapshot cannot be put back: {error}") from error
-    except (TypeError, LookupError, AttributeError, ArithmeticError) as error:  # a value of a kind that no part would save
+    except (
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:  # a value of a kind that no part would save
         _put(machine, before)
         raise SnapshotError(f"the snapshot cannot be put back: a part of it is of the wrong kind ({error})") from error
 

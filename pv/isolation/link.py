@@ -77,7 +77,9 @@ class Link:
 
         Raises what the verb raised, WorkerEnded, and RuntimeError where the worker is busy with a run.
         """
-        if self.running or self.deadline is not None or "call_guest" in arguments[1:2]:  # whose time is what was asked for
+        if (
+            self.running or self.deadline is not None or "call_guest" in arguments[1:2]
+        ):  # whose time is what was asked for
             return self._converse([verb, *arguments], ())
         self.deadline = time.monotonic() + ANSWER_S
         try:

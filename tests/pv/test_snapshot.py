@@ -350,3 +350,14 @@ def test_unmoved_forks_share_one_file() -> None:
             pytest.skip("this kernel has no PAGEMAP_SCAN (Linux 6.7)")
         assert first.memory is second.memory
         assert first.tables is second.tables
+
+
+def test_a_machine_whose_engine_has_ended_has_no_snapshot_and_takes_none() -> None:
+    with Machine(memory="2MiB") as machine:
+        machine.load(b"\xf0\x0f\xba\xe0\x01")  # LOCK BT of a register aborts the translator
+        before = machine.snapshot()
+        assert machine.run(timeout=60).why is StopWhy.ENGINE_ABORT
+        with pytest.raises(SnapshotError, match="no snapshot to take: the engine of this machine has ended"):
+            machine.snapshot()
+        with pytest.raises(SnapshotError, match=r"from_snapshot.* makes a new one"):
+            machine.restore(before)

@@ -180,6 +180,19 @@ def set_field(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def move(body: dict[str, Any], name: str, by: int) -> None:
+    body["state"]["processor"][name] += by
+
+
+def at_cpl(body: dict[str, Any], cpl: int) -> None:
+    processor = body["state"]["processor"]
+    processor["hflags"] = processor["hflags"] & ~3 | cpl
+
+
+def plugin_state(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda body: body["state"]["plugins"].update({name: msgpack.packb(value)})
+
+
 STATES = [
     *((set_field(name, value), name) for name, value in {
         "fpu_top": 8, "cc_op": 51, "cr4": 0, "efer": 0x1D01, "hflags": 0, "rip": "here", "mxcsr": 1 << 16,
@@ -188,6 +201,14 @@ STATES = [
     (set_field("df", 5), "no state that there is"),
     (set_field("sse_rounding", b"\0\7" + bytes(6)), "no state that there is"),
     (set_field("cr3", 0x1000), "page tables lead outside"),
+    (set_field("cr3", 0), "page tables lead outside"),  # guest memory as the processor's tables
+    (lambda body: move(body, "cr3", 4096), "page tables lead outside"),  # some table of the pool that is no root
+    *((lambda body, cpl=cpl: at_cpl(body, cpl), "no state that there is") for cpl in (0, 2)),
+    (lambda body: body["state"].update(disks=5), "wrong kind"),
+    (lambda body: body["state"].update(plugins=[]), "wrong kind"),
+    *((plugin_state(name, value), name) for name, value in (
+        ("timer", [[1, 0, 0, None]]), ("events", [None, b"long" * 4096]), ("ring", [[0, 0.0, 4, 0, 0, 0, 0, 0, 0, 0]]),
+    )),
     (set_field("pool.used", 1 << 31), "page tables lead outside"),
     (set_field("pool.free_head", 1 << 20), "page tables lead outside"),
     (set_field("tables.active", 5000), "page tables lead outside"),
@@ -239,6 +260,13 @@ def test_tables_that_were_made_up_harm_nobody(technique: str, where: int, what: 
         return
     with machine:
         assert machine.run(timeout=0.2, max_exits=3000).summary
+
+
+@pytest.mark.parametrize("disks", [5, None, {}])
+def test_a_made_up_list_of_disks_makes_no_machine(disks: Any) -> None:
+    snapshot = parse_snapshot(resealed(saved("paravirt"), lambda body: body["state"].update(disks=disks)))
+    with pytest.raises(SnapshotError, match="does not say which disks"):
+        Machine.from_snapshot(snapshot)
 
 
 def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from pv.dispatch import Collision, Row, Shape
 from pv.exits import NEXT, GuestError, Reason, Reply, fault, stop
 from pv.isolation import ProcessMachine
 from pv.memory import GuestMemory
+from pv.plugin import PluginError
 from pv.snapshot import SnapshotError
 
 SPIN = "main:\nagain:\njmp again"
@@ -710,3 +711,24 @@ def test_machines_in_threads() -> None:
     for thread in threads:
         thread.join()
     assert statuses == [0] * 12
+
+
+class Unwilling:
+    """A plugin that cannot be set up."""
+
+    name, version, calls, features = "unwilling", "1", (), ()
+
+    def set_up(self, _machine: Any) -> None:
+        raise ValueError("not today")
+
+    def rows(self, _machine: Any) -> list[Any]:
+        return []
+
+
+def test_a_machine_that_was_never_made_leaves_no_descriptor() -> None:
+    for _ in range(2):  # the first one starts the zygote
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with pytest.raises(PluginError, match="not today"):
+            Machine(memory="2MiB", isolation="process", hypercalls=[Unwilling()])
+        gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
