@@ -22,7 +22,10 @@ class NoPlot(RuntimeError):
 
 def price_table(prices: Iterable[Priced]) -> Table:
     """The rows, those of one operation together."""
-    table = Table(title="One operation, by the batch it is in", caption="exits: of one operation, exact")
+    table = Table(
+        title="One operation, by the batch it is in",
+        caption="exits: exact; those of the busy ring are its guest's own",
+    )
     for heading in ("operation", "form"):
         table.add_column(heading, no_wrap=True)
     for heading in ("batch", "exits", "ns", "GB/s"):

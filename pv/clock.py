@@ -11,6 +11,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final, Protocol
 
 NEVER: Final = -1
+MOMENTS: Final = 1 << 63  # the engine's are signed, of 64 bits
 CANCELLED_MOST: Final = 64  # kept in the heap before it is swept: a guest may set one timer for ever
 
 
@@ -129,7 +130,12 @@ class Clock:
         self._cancelled = 0
 
     def restore(self, registered: int) -> None:
-        """All who had timers have asked for them and given them their numbers: put them in that order."""
+        """All who had timers have asked for them and given them their numbers: put them in that order.
+
+        Raises ValueError for a timer at a moment that the engine cannot be told of.
+        """
+        if any(timer.deadline_ns >= MOMENTS for timer in self._timers):
+            raise ValueError(f"a timer is set past {MOMENTS - 1} ns")
         self._registered = max([registered, *(timer.number for timer in self._timers)])
         heapify(self._timers)
         self._deadline_ns = NEVER - 1  # what the engine holds is not known: set it

@@ -70,7 +70,10 @@ class Disk:
             return os.pwritev(self._descriptor, [view], offset)
         for extent, at, start, size in spans(offset, len(view)):
             if extent not in self.written:
-                self.written[extent] = bytearray(os.pread(self._descriptor, EXTENT_BYTES, extent * EXTENT_BYTES))
+                # As long as the disk had it, though the file may have shrunk since: what is gone reads as zeroes.
+                whole = self._extent_bytes(extent)
+                held = os.pread(self._descriptor, whole, extent * EXTENT_BYTES)
+                self.written[extent] = bytearray(held.ljust(whole, b"\0"))
             self.written[extent][at : at + size] = view[start : start + size]
         return len(view)
 
@@ -95,7 +98,10 @@ class Disk:
                 )
         written, extents = saved.get("written"), -(-self.size_bytes // EXTENT_BYTES)
         if not isinstance(written, dict) or not all(
-            type(number) is int and 0 <= number < extents and isinstance(extent, bytes) and len(extent) <= EXTENT_BYTES
+            type(number) is int
+            and 0 <= number < extents
+            and isinstance(extent, bytes)
+            and len(extent) == self._extent_bytes(number)
             for number, extent in written.items()
         ):
             raise DiskError(f"disk {self.path}: the snapshot does not say what was written to it")
@@ -114,6 +120,9 @@ class Disk:
             os.close(self._descriptor)
             self._descriptor = -1
         self.written = {}
+
+    def _extent_bytes(self, number: int) -> int:
+        return min(EXTENT_BYTES, self.size_bytes - number * EXTENT_BYTES)
 
     def _read_extents(self, view: memoryview, offset: int) -> int:
         done = 0

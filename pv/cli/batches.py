@@ -29,7 +29,10 @@ def batches(
     ] = None,
     repeat: Annotated[int, typer.Option(metavar="N", help="Runs of each, of which the least time counts.")] = 3,
 ) -> None:
-    """Price null calls and block reads: alone, in multicalls and in rings of 1, 8, 64 and 512."""
+    """Price calls and block reads: alone, in multicalls and rings.
+
+    Batches are of 1, 8, 64 and 512. Own exits: what the guest of the busy ring takes without the ring.
+    """
     if repeat < 1:
         raise Complaint(f"--repeat {repeat} is less than 1")
     if plot is not None:

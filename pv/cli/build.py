@@ -37,7 +37,7 @@ def build(
     no_plugin: NoPlugin = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the compiler's commands.")] = False,
 ) -> None:
-    """Build a guest from C, with a function for every hypercall in <pvkit.h>.
+    """Build a guest from C; <pvkit.h> has every hypercall.
 
     The compiler is CC, else gcc, clang or cc. Exit code 2 where it refuses, with what it says.
     """

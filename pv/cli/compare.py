@@ -37,7 +37,7 @@ def compare(
         Path | None, typer.Option("--json", metavar="FILE", help="Write the rows to FILE; - is stdout.")
     ] = None,
 ) -> None:
-    """Run workloads under each technique and compare exits, time and results."""
+    """Run workloads under each technique; compare exits and times."""
     if not 0 < scale <= SCALE_MOST:
         raise Complaint(f"--scale {scale:g} is not a number above 0, at most {SCALE_MOST:g}")
     if repeat < 1:

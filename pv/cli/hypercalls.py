@@ -33,7 +33,7 @@ HEADERS: Final[dict[str, Callable[[Registry], str]]] = {"c": whole_c_header, "as
 
 CALL_COLUMNS: Final = 40  # a longer call wraps
 
-hypercalls = typer.Typer(help="List the hypercalls that a guest may make, or print their header.")
+hypercalls = typer.Typer(help="List what a guest may call, or print a header for it.")
 
 
 @hypercalls.callback(invoke_without_command=True)

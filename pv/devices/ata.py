@@ -33,6 +33,7 @@ class AtaChannel(SavedFields):
     """One channel with one or two disks. line(level) is INTRQ, which the selected disk drives."""
 
     saved_fields: ClassVar = ("_control",)
+    saved_ranges: ClassVar = {"_control": range(0x100)}
     wiring_fields: ClassVar = ("_line", "_selected", "_drives")  # the last two: see save()
 
     def __init__(self, disks: Sequence[Disk], line: Callable[[bool], object]) -> None:

@@ -29,6 +29,16 @@ class Drive(SavedFields):
         "_buffer", "multiple", "write_cache", "interrupting", "sleeping", "status", "error", "_writing", "_at", "_end",
         "_sector", "_left", "_block",
     )  # fmt: skip
+    saved_ranges: ClassVar = {
+        "multiple": range(MULTIPLE_MOST + 1),
+        "status": range(0x100),
+        "error": range(0x100),
+        "_at": range(BUFFER_BYTES + 1),
+        "_end": range(BUFFER_BYTES + 1),
+        "_sector": range(1 << 48),
+        "_left": range((1 << 16) + 1),
+        "_block": range(MULTIPLE_MOST + 1),
+    }
     wiring_fields: ClassVar = ("disk", "number", "file", "_changed")  # the file is a part of its own: see save()
 
     def __init__(self, disk: Disk, number: int, changed: Callable[[], object]) -> None:
@@ -52,8 +62,12 @@ class Drive(SavedFields):
     def restore(self, saved: State) -> None:
         super().restore(saved)
         self.file.restore(part_of(saved, "file", "Drive"))
-        transfer = (self._at, self._end, self._sector, self._left, self._block, self.multiple)
-        if min(transfer) < 0 or max(self._at, self._end) > BUFFER_BYTES or self._block > MULTIPLE_MOST:
+        moving = self._writing or self._left
+        if (
+            self._sector + self._left > self.file.sectors
+            or (self._left and (not self._block or (self._writing and self.disk.read_only)))
+            or (moving and self._end != min(self._block, self._left) * SECTOR_BYTES)
+        ):
             raise StateError("Drive is in a transfer that there is not")
 
     def reset(self) -> None:

@@ -72,6 +72,12 @@ class TaskFile(SavedFields):
     """
 
     saved_fields: ClassVar = ("heads", "track_sectors", "written", "device")
+    saved_ranges: ClassVar = {
+        "heads": range(1, HEADS + 1),
+        "track_sectors": range(1, BYTE),
+        "written": range(BYTE * BYTE),
+        "device": range(BYTE),
+    }
     wiring_fields: ClassVar = ("sectors",)
 
     def __init__(self, sectors: int) -> None:

@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from types import NoneType
 from typing import ClassVar, Final
 
-from pv.devices.state import State, StateError
+from guest_sdk.abi import TIME_MOST
+from pv.devices.state import State, StateError, check_range
 
 BYTE: Final = 0x100
 NO_MODE: Final = -1
 BINARY_COUNTS: Final = 0x10000
 BCD_COUNTS: Final = 10_000
+CLOCKS_MOST: Final = TIME_MOST >> 9  # of 838 ns each, and more than a machine's time has
 WEIGHTS: Final = (1, 10, 100, 1000)
 
 
@@ -81,16 +83,24 @@ class Counter:
     status_latch: int | None = None
 
     saved_flags: ClassVar = ("gate", "bcd", "load_ends_cycle", "null", "programmed", "low", "high_next")
-    saved_numbers: ClassVar = (
-        "control", "count", "base", "since", "written", "load_at", "low_byte", "count_latch", "status_latch",
-    )  # fmt: skip
+    saved_numbers: ClassVar[dict[str, range]] = {
+        "control": range(BYTE),
+        "count": range(1, BINARY_COUNTS + 1),
+        "base": range(TIME_MOST),
+        "since": range(CLOCKS_MOST),
+        "written": range(1, BINARY_COUNTS + 1),
+        "load_at": range(CLOCKS_MOST),
+        "low_byte": range(BYTE),
+        "count_latch": range(BINARY_COUNTS),
+        "status_latch": range(BYTE),
+    }
 
     def save(self) -> State:
-        fields: State = {name: getattr(self, name) for name in self.saved_flags + self.saved_numbers}
+        fields: State = {name: getattr(self, name) for name in (*self.saved_flags, *self.saved_numbers)}
         return {**fields, "mode": int(self.mode), "access": int(self.access)}
 
     def restore(self, saved: State) -> None:
-        """Raises StateError where a field is missing or of another type."""
+        """Raises StateError where a field is missing, of another type, or out of its range."""
         flags = all(type(saved.get(name)) is bool for name in self.saved_flags)
         numbers = all(type(saved.get(name, "")) in (int, NoneType) for name in self.saved_numbers)
         if not flags or not numbers or None in (saved["control"], saved["base"]):
@@ -99,7 +109,9 @@ class Counter:
             self.mode, self.access = Mode(saved.get("mode", NO_MODE)), Access(saved.get("access", NO_MODE))
         except ValueError as error:
             raise StateError(f"a counter of the 8254: {error}") from None
-        for name in self.saved_flags + self.saved_numbers:
+        for name, allowed in self.saved_numbers.items():
+            check_range(saved[name], allowed, f"{name} of a counter of the 8254")
+        for name in (*self.saved_flags, *self.saved_numbers):
             setattr(self, name, saved[name])
 
     def program(self, mode: Mode, access: Access, *, bcd: bool, control: int = 0) -> None:

@@ -80,6 +80,10 @@ class I8259(SavedFields):
         "slaves", "identity", "elcr", "_lines", "_irr", "_isr", "_imr", "_base", "_lowest", "_ltim", "_auto_eoi",
         "_rotate_in_aeoi", "_fully_nested", "_special_mask", "_read_isr", "_asserted",
     )  # fmt: skip
+    saved_ranges: ClassVar = {
+        **dict.fromkeys(("slaves", "elcr", "_lines", "_irr", "_isr", "_imr", "_base"), range(ALL_LINES + 1)),
+        **dict.fromkeys(("identity", "_lowest"), range(LINES)),
+    }
     wiring_fields: ClassVar = ("_interrupt", "_is_slave", "_expected", "_polled")  # the last two: see save()
 
     def __init__(self, interrupt: Callable[[bool], None], *, slave: bool = False) -> None:

@@ -32,7 +32,7 @@ from pv.devices.local_apic_registers import (
     Svr,
 )
 from pv.devices.local_interrupts import LocalInterrupts
-from pv.devices.state import SavedFields, State, check_like, part_of
+from pv.devices.state import SavedFields, State, check_like, check_range, part_of
 
 
 class LocalApic(LocalInterrupts, SavedFields):
@@ -41,6 +41,9 @@ class LocalApic(LocalInterrupts, SavedFields):
     saved_fields: ClassVar = (
         "_pins", "_asserted", "_enabled", "_svr", "_ldr", "_dfr", "_icr_low", "_icr_high", "_errors", "_esr",
     )  # fmt: skip
+    saved_ranges: ClassVar = dict.fromkeys(
+        ("_svr", "_ldr", "_dfr", "_icr_low", "_icr_high", "_errors", "_esr"), range(1 << 32)
+    )
     wiring_fields: ClassVar = ("_interrupt", "_tell_priority", "_timer", "_queue", "_lvt")  # the last three: see save()
 
     def reset(self) -> None:
@@ -56,6 +59,7 @@ class LocalApic(LocalInterrupts, SavedFields):
     def restore(self, saved: State) -> None:
         entries = check_like(saved.get("lvt"), [0] * len(LVT_WRITABLE), "LocalApic.lvt")
         super().restore(saved)
+        check_range(entries, range(1 << 32), "LocalApic.lvt")
         self._lvt = dict(zip(sorted(LVT_WRITABLE), entries, strict=True))
         self._queue.restore(part_of(saved, "queue", "LocalApic"))
         self._timer.restore_for(part_of(saved, "timer", "LocalApic"), self._expired)

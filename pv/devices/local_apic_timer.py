@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Final
 
+from guest_sdk.abi import TIME_MOST
 from pv.devices.deadline import At, Deadline
 from pv.devices.state import SavedFields, State, StateError, check_deadline
 
@@ -21,6 +22,11 @@ class LocalApicTimer(SavedFields):
     """One down counter. After each change its owner says by schedule() whether it is to be told of the next expiry."""
 
     saved_fields: ClassVar = ("initial", "periodic", "divide", "_start_ns", "_loaded")
+    saved_ranges: ClassVar = {
+        "initial": range(1 << 32),
+        "_start_ns": range(TIME_MOST + 1),
+        "_loaded": range(1 << 32),
+    }
     wiring_fields: ClassVar = ("_now_ns", "_deadline")
 
     def __init__(self, now_ns: Callable[[], int], at: At) -> None:
@@ -37,6 +43,8 @@ class LocalApicTimer(SavedFields):
         if saved.get("divide") not in DIVISORS:
             raise StateError("LocalApicTimer.divide divides by nothing")
         self.restore(saved)
+        if self._loaded > self.initial:
+            raise StateError("LocalApicTimer.loaded is above its initial count")
         self._deadline.restore(deadline, expired)
 
     def reset(self) -> None:

@@ -103,6 +103,11 @@ class Mc146818(SavedFields):
     """The chip. line(level) is IRQ, high while an enabled flag of register C is set."""
 
     saved_fields: ClassVar = ("_deadline", "_offset_ns", "_cmos", "_b", "_flags", "_seen_ns", "_index")
+    saved_ranges: ClassVar = {
+        **dict.fromkeys(("_b", "_flags"), range(0x100)),
+        "_index": range(CMOS_BYTES),
+        **dict.fromkeys(("_offset_ns", "_seen_ns"), range(1 << 63)),
+    }
     wiring_fields: ClassVar = ("_line", "_now_ns")
     deadline_callbacks: ClassVar = {"_deadline": "_on_deadline"}
 

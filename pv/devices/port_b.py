@@ -30,6 +30,7 @@ class PortB(SavedFields):
     """One register. set_gate(level) drives, and out() reads, the pins of PIT channel 2."""
 
     saved_fields: ClassVar = ("_written",)
+    saved_ranges: ClassVar = {"_written": range(0x100)}
     wiring_fields: ClassVar = ("_set_gate", "_out", "_now_ns")
 
     def __init__(self, set_gate: Callable[[bool], None], out: Callable[[], bool], now_ns: Callable[[], int]) -> None:

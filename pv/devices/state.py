@@ -28,18 +28,19 @@ class SavedFields:
     """A part whose state is the attributes named in `saved_fields`; `wiring_fields` are all its others.
 
     A bytearray is saved as bytes, a Deadline as its moment and place in the clock's order. deadline_callbacks says
-    which method each Deadline calls.
+    which method each Deadline calls; saved_ranges, what those integers may be that anything is reckoned from.
     """
 
     saved_fields: ClassVar[tuple[str, ...]] = ()
     wiring_fields: ClassVar[tuple[str, ...]] = ()
     deadline_callbacks: ClassVar[dict[str, str]] = {}
+    saved_ranges: ClassVar[dict[str, range]] = {}
 
     def save(self) -> State:
         return {name.lstrip("_"): plain(getattr(self, name)) for name in self.saved_fields}
 
     def restore(self, saved: State) -> None:
-        """Raises StateError where a field is missing or of another type."""
+        """Raises StateError where a field is missing, of another type, or out of its range."""
         for name in self.saved_fields:
             old, new = getattr(self, name), saved.get(name.lstrip("_"), MISSING)
             if type(old) is type(new) and type(old) in PLAIN:  # nearly every field: a fork restores some hundred
@@ -54,6 +55,8 @@ class SavedFields:
                 old[:] = new
             else:
                 setattr(self, name, check_like(new, old, what))
+        for name, allowed in self.saved_ranges.items():
+            check_range(getattr(self, name), allowed, f"{type(self).__name__}.{name.lstrip('_')}")
 
 
 def part_of(saved: State, name: str, what: str) -> State:
@@ -64,6 +67,7 @@ def part_of(saved: State, name: str, what: str) -> State:
     return state
 
 
+MOMENTS: Final = range(1 << 63)  # what the engine can be told of
 MISSING: Final = object()
 PLAIN: Final = (int, bool, type(None))
 
@@ -88,10 +92,17 @@ def check_like(new: Any, old: Any, what: str) -> Any:
     return new
 
 
+def check_range(value: Any, allowed: range, what: str) -> None:
+    """Raises StateError where an integer, or one of a list of them, is not in `allowed`. None is: it is no number."""
+    for one in value if isinstance(value, list) else (value,):
+        if one is not None and one not in allowed:
+            raise StateError(f"{what} is {str(one)[:40]}, not {allowed.start} to {allowed.stop - 1}")
+
+
 def check_deadline(new: Any, what: str) -> tuple[int, int] | None:
     """A saved Deadline. Raises StateError."""
     if new is None:
         return None
-    if not isinstance(new, list) or len(new) != 2 or not all(type(one) is int and one >= 0 for one in new):
+    if not isinstance(new, list) or len(new) != 2 or not all(type(one) is int and one in MOMENTS for one in new):
         raise StateError(f"{what} is no deadline")
     return new[0], new[1]

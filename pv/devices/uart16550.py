@@ -103,6 +103,9 @@ class Uart16550(SavedFields):
     saved_fields: ClassVar = (
         "_fifo_on", "_trigger", "_empty_pending", "_ier", "_lcr", "_mcr", "_line_errors", "_msr", "_scr", "_divisor",
     )  # fmt: skip
+    saved_ranges: ClassVar = dict.fromkeys(
+        ("_trigger", "_ier", "_lcr", "_mcr", "_line_errors", "_msr", "_scr", "_divisor"), range(0x100)
+    )
     wiring_fields: ClassVar = ("_transmit", "_line", "_more", "_fifo")
 
     def __init__(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pv.clock import NEVER, Clock
+from pv.clock import MOMENTS, NEVER, Clock
 
 
 class Source:
@@ -134,3 +134,10 @@ def test_fires_as_a_sorted_list_would(timers: list[tuple[int, bool]], steps: lis
         left = [entry for entry in left if entry[0] > source.now_ns]
         assert fired == expected
         assert source.deadline_ns == (left[0][0] if left else NEVER)
+
+
+def test_a_timer_that_the_engine_could_not_be_told_of_is_not_put_back(clock: Clock) -> None:
+    clock.at(5, noter([], "near"))
+    clock.at(MOMENTS, noter([], "far"))
+    with pytest.raises(ValueError, match="a timer is set past"):
+        clock.restore(0)

@@ -76,6 +76,28 @@ def test_a_shrunk_file_gives_fewer_bytes(image: Path) -> None:
     disk.close()
 
 
+@pytest.mark.parametrize("now", [SECTOR, 1 << 20])
+def test_a_write_lands_where_it_belongs_though_the_file_changed_its_size(image: Path, now: int) -> None:
+    disk = Disk(image, "cow")
+    os.truncate(image, now)
+    last = disk.size_bytes - SECTOR
+    assert disk.write_from(memoryview(b"z" * SECTOR), last) == SECTOR
+    assert read(disk, last, SECTOR) == b"z" * SECTOR
+    assert len(disk.written[last // EXTENT_BYTES]) == EXTENT_BYTES
+    disk.close()
+
+
+@pytest.mark.parametrize("size", [0, SECTOR, EXTENT_BYTES + SECTOR])
+def test_a_saved_extent_of_another_size_is_refused(image: Path, size: int) -> None:
+    disk = Disk(image, "cow")
+    disk.write_from(memoryview(b"y" * SECTOR), 0)
+    saved = disk.save()
+    disk.restore(saved)
+    with pytest.raises(DiskError, match="does not say what was written"):
+        disk.restore({**saved, "written": {0: b"y" * size}})
+    disk.close()
+
+
 @pytest.mark.parametrize(
     ("content", "says"), [(b"", "0 bytes are not whole sectors"), (b"x" * 100, "100 bytes are not whole sectors")]
 )

@@ -20,6 +20,14 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert [name for name in ("compare", "run", "hypercalls", "doctor") if name not in text] == []
 
 
+def test_help_says_each_command_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["--help"]) == 0
+    commands = capsys.readouterr().out.partition("Commands:")[2].splitlines()
+    assert len(commands) > 5
+    assert [line for line in commands if line.endswith("...")] == []
+
+
 def test_no_command_shows_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "compare" in "".join(capsys.readouterr())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,70 @@ def test_a_board_without_a_part_is_refused() -> None:
     board = Board()
     with pytest.raises(StateError, match="the board has no typed"):
         board.pc.restore({})
+
+
+def numbers_of(state: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where every integer of a saved state stands."""
+    if isinstance(state, dict | list):
+        keys = state if isinstance(state, dict) else range(len(state))
+        return [at for key in keys for at in numbers_of(state[key], (*path, key))]
+    return [path] if type(state) is int else []
+
+
+def busy_board() -> Board:
+    """A board whose chips count, wait and are half-way through what they do."""
+    board = Board()
+    for port, value in (
+        *((0x43, 0x34), (0x40, 7), (0x40, 0), (0x43, 0x76), (0x41, 9), (0x41, 0), (0x43, 0xB0), (0x42, 5), (0x42, 0)),
+        *((0x1F6, 0x40), (0x1F2, 4), (0x1F7, 0x30)),
+        *((APIC_REGISTERS + 0xF, 0xFF), (APIC_REGISTERS + 0x32, 0x30), (APIC_REGISTERS + 0x38, 200)),
+    ):
+        board.access(True, port, value)
+    for _word in range(100):
+        board.access(True, 0x1F0, 0xA5)
+    board.time.now_ns = 5000
+    return board
+
+
+BUSY = busy_board().pc.save()
+NUMBERS = numbers_of(BUSY)
+BAD = [0, 1, -1, 16, 255, 256, 512, 1 << 16, 1 << 32, 1 << 62, 1 << 63, 1 << 64, -(1 << 64)]
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(NUMBERS), st.sampled_from(BAD)), min_size=1, max_size=2), STEPS)
+def test_a_state_with_other_numbers_is_refused_or_lived_with(
+    changes: list[tuple[tuple[Any, ...], int]], steps: list[tuple[int, int, int]]
+) -> None:
+    state = copy.deepcopy(BUSY)
+    for path, number in changes:
+        part = state
+        for key in path[:-1]:
+            part = part[key]
+        part[path[-1]] = number
+    board = Board()
+    board.time.now_ns = 5000
+    board.clock.forget()
+    try:
+        board.pc.restore(state)
+        board.clock.restore(0)
+    except StateError:
+        return
+    for port in PORTS:
+        board.access(False, port, 0)
+        assert 0 <= board.seen[-1] <= (0xFFFF_FFFF if port >= APIC_REGISTERS else 0xFF), hex(port)
+    assert -1 <= board.pc.acknowledge() <= 0xFF
+    board.access(True, 0x1F7, 0xEC)
+    for step in steps:
+        board.step(*step)
+    assert board.time.deadline_ns < 1 << 63
+
+
+@pytest.mark.parametrize(
+    ("field", "number"), [("sector", 1 << 20), ("left", 300), ("end", 8192), ("block", 0), ("multiple", 1 << 20)]
+)
+def test_a_transfer_beyond_a_disk_is_refused(field: str, number: int) -> None:
+    state = copy.deepcopy(BUSY)
+    state["ata"]["drives"][0][field] = number
+    with pytest.raises(StateError, match="Drive"):
+        Board().pc.restore(state)
