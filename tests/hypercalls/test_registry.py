@@ -103,7 +103,10 @@ def test_one_feature_twice_names_both(feature, says):
 
 
 def test_two_plugins_of_one_name_are_refused():
-    with pytest.raises(Collision, match="two plugins are named 'one'; uninstall one, or give it another name"):
+    with pytest.raises(
+        Collision,
+        match="two plugins are named 'one'; uninstall one, leave it out with --no-plugin, or give it another name",
+    ):
         Registry([Plugin("one", "1"), Plugin("one", "2")])
 
 

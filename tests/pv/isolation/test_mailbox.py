@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 
 import pytest
 from hypothesis import given
@@ -79,6 +80,7 @@ def test_a_closed_mailbox_refuses() -> None:
 
 def test_two_processes() -> None:
     page = mmap.mmap(-1, PAGE_BYTES)
+    answers = Mailbox(page, False)  # before the other side can put anything: a new mailbox takes only what comes later
     child = os.fork()
     if not child:
         asks = Mailbox(page, True)
@@ -89,9 +91,12 @@ def test_two_processes() -> None:
             if found != (number * 2,):
                 os._exit(1)
         os._exit(0)
-    answers = Mailbox(page, False)
-    for _ in range(1000):
-        while (words := answers.take(1_000_000)) is None:
-            pass
-        answers.put((words[0] * 2,))
+    try:
+        for _ in range(1000):
+            while (words := answers.take(1_000_000)) is None:
+                assert os.waitpid(child, os.WNOHANG) == (0, 0), "the other side ended early"
+            answers.put((words[0] * 2,))
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
