@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import tempfile
-from pathlib import Path
+import os
 from typing import Any
 
 import msgpack
@@ -18,8 +17,9 @@ from pv.devices.state import SavedFields, StateError
 from pv.disk import Disk
 from pv.dispatch import Shape
 
-MEDIUM = Path(tempfile.mkdtemp(prefix="pvkit")) / "disk"
-MEDIUM.write_bytes(bytes(range(256)) * 512)
+FILE = os.memfd_create("a disk of these tests")
+os.write(FILE, bytes(range(256)) * 512)
+MEDIUM = f"/proc/self/fd/{FILE}"
 APIC_REGISTERS = 0x10000  # ports from here on stand for the registers of the local APIC's page
 
 
@@ -39,6 +39,7 @@ class Board:
     def __init__(self) -> None:
         self.seen: list[Any] = []
         self.time = Time()
+        self.disks = [Disk(MEDIUM, "cow"), Disk(MEDIUM, "ro")]
         self.clock = Clock(self.time)
         self.pc = Pc(
             lambda data: self.seen.append(data),
@@ -47,7 +48,7 @@ class Board:
             lambda: self.time.now_ns,
             self.clock.at,
             16 << 20,
-            disks=[Disk(MEDIUM, "cow"), Disk(MEDIUM, "ro")],
+            disks=self.disks,
         )
         self.apic = self.pc.windows()[0]
         self.rows = {
@@ -56,6 +57,10 @@ class Board:
             if row.first >= 0
             for port in range(row.first, row.last + 1)
         }
+
+    def __del__(self) -> None:
+        for disk in self.disks:
+            disk.close()
 
     def access(self, write: bool, port: int, value: int) -> None:
         if port >= APIC_REGISTERS:
