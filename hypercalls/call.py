@@ -20,7 +20,6 @@ from pv.dispatch import Row, Shape
 from pv.exits import Reason
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")  # it becomes a C identifier in generated headers
-UNBATCHABLE: Final = "multicall.unbatchable"  # key of machine.state: numbers that a multicall refuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +59,6 @@ class Hypercall:
 
     def rows(self, machine: MachineView, owner: str = "") -> Iterator[Row]:
         """The one row of this call, bound to `machine`."""
-        if not self.batchable:
-            machine.state.setdefault(UNBATCHABLE, set()).add(self.number)
         yield Row(
             reason=Reason.VMCALL,
             first=self.number,
@@ -72,6 +69,7 @@ class Hypercall:
             shape=Shape.CALL,
             argument_bits=tuple(bits for _, bits in self.arguments),
             user_allowed=self.user_allowed,
+            batchable=self.batchable,
         )
 
 

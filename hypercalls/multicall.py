@@ -11,7 +11,7 @@ from errno import E2BIG
 from typing import Final
 
 from guest_sdk import abi
-from hypercalls.call import UNBATCHABLE, hypercall
+from hypercalls.call import hypercall
 from hypercalls.machine_view import MachineView
 from hypercalls.plugin import Plugin
 from pv.exits import GuestError
@@ -25,7 +25,7 @@ def multicall(machine: MachineView, entries_gpa: int, count: int) -> int:
     """
     if count > abi.MULTICALL_MOST:
         raise GuestError(E2BIG, f"{count} entries where {abi.MULTICALL_MOST} are allowed")
-    return machine.vcpu.call_batch(entries_gpa, count, machine.state[UNBATCHABLE])
+    return machine.vcpu.call_batch(entries_gpa, count)
 
 
 PLUGIN: Final = Plugin("multicall", "1", (multicall,), ("multicall",))

@@ -11,7 +11,6 @@ the next kick again and ends the polling.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from errno import EAGAIN, EFAULT, EINVAL, ENOSPC
 from functools import partial
@@ -19,7 +18,7 @@ from typing import Final
 
 from guest_sdk import abi
 from hypercalls.arguments import U32
-from hypercalls.call import UNBATCHABLE, hypercall
+from hypercalls.call import hypercall
 from hypercalls.events import check_port, on_close, raise_port
 from hypercalls.machine_view import MachineView
 from hypercalls.plugin import Plugin
@@ -63,13 +62,12 @@ def passes(at: int, old: int, new: int) -> bool:
 
 @dataclass(slots=True)
 class Rings:
-    """One machine's rings, and what a kick needs of that machine. refused: numbers that no batch may make."""
+    """One machine's rings, and what a kick needs of that machine."""
 
     machine: MachineView
     vcpu: Vcpu
     clock: Clock
     view: memoryview
-    refused: Collection[int]
     open: dict[int, Ring] = field(default_factory=dict)  # by id
 
     def find(self, number: int) -> Ring:
@@ -93,7 +91,7 @@ def take(rings: Rings, number: int, ring: Ring) -> int:
     """
     ring.busy = True
     try:
-        taken = rings.vcpu.call_ring(ring, rings.refused)
+        taken = rings.vcpu.call_ring(ring)
     except GuestError:
         WORD.pack_into(rings.view, ring.gpa + BROKEN, 1)
         drop(rings, number, ring)
@@ -221,8 +219,7 @@ def port_closed(machine: MachineView, port: int) -> None:
 
 def set_up(machine: MachineView) -> Rings:
     on_close(machine, port_closed)
-    refused = machine.state.setdefault(UNBATCHABLE, set())  # filled as rows are made
-    return Rings(machine, machine.vcpu, machine.clock, machine.memory.view, refused)
+    return Rings(machine, machine.vcpu, machine.clock, machine.memory.view)
 
 
 SAVED: Final = ("gpa", "entries", "port", "submit_head", "complete_tail", "left", "judged_tail")

@@ -31,7 +31,8 @@ class Row:
     """One line of the table: keys first..last of `reason` go to `handler`.
 
     argument_bits: for Shape.CALL, the width of each register argument; a wider value is -EINVAL.
-    user_allowed: whether CPL 3 may ask (Shape.CALL); otherwise it gets -EPERM.
+    user_allowed: whether CPL 3 may ask (Shape.CALL); otherwise it gets -EPERM. batchable: whether a multicall or a ring
+    may make it; -EINVAL where not, as for a call that moves the guest's control flow.
     owner: who registered it, for collision messages.
     """
 
@@ -44,6 +45,7 @@ class Row:
     shape: Shape = Shape.EXIT
     argument_bits: tuple[int, ...] = ()
     user_allowed: bool = False
+    batchable: bool = True
 
     def __post_init__(self) -> None:
         if self.first > self.last:

@@ -159,7 +159,6 @@ class Machine(Life, Branching):
             else:  # the same rows in the same order: handlers are made as exits ask for them
                 self.call_numbers = _like.call_numbers
                 self._parties.counts = _like._parties.counts
-                self._share_state(_like)
                 self.vcpu.bind_like(_like.vcpu, self._parties.rows_at)
             if time_exits:
                 self.vcpu.time_exits(True)
@@ -290,13 +289,6 @@ class Machine(Life, Branching):
             yield "devices", partial(apic_rows, vcpu, self.pc.apic, "local APIC")
         for member in members:
             yield member.source, partial(ask, member, "cannot bring its hypercalls", rows_of, member, self.for_plugins)
-
-    def _share_state(self, like: Machine) -> None:
-        """Rows add numbers to sets in `state` that are no plugin's; these rows were made there, by another machine."""
-        plugins = {member.plugin.name for member in self.members}
-        for name, kept in like.state.items():
-            if name not in plugins and isinstance(kept, set):
-                self.state.setdefault(name, set()).update(kept)
 
 
 def _new_memory(size: str | int, snapshot: Snapshot | None) -> GuestMemory:

@@ -6,7 +6,7 @@ A difference between engines is a value offered here, never an `if` in a caller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -226,18 +226,19 @@ class Vcpu(CallsGuest, Protocol):
     def set_kernel_stack(self, rsp: int) -> None: ...
     def set_syscall_entry(self, rip: int) -> None: ...
     def call(self, number: int, arguments: tuple[int, ...]) -> int:
-        """Make one hypercall from inside another (multicall): same table, same checks, counted in calls()."""
+        """Make one hypercall from inside another (multicall): same table, same checks, counted in calls();
+        -EINVAL, uncounted, where it is not batchable."""
         ...
 
-    def call_batch(self, entries_gpa: int, count: int, refused: Container[int]) -> int:
+    def call_batch(self, entries_gpa: int, count: int) -> int:
         """Make the calls of an array of abi's multicall_entry, copied in once; each result goes to its entry.
 
-        A number in `refused` gets -EINVAL, one that comes when run() is to end -EAGAIN. Raises GuestError(EFAULT)
+        One that is not batchable gets -EINVAL, one that comes when run() is to end -EAGAIN. Raises GuestError(EFAULT)
         unless all entries are inside memory.
         """
         ...
 
-    def call_ring(self, ring: RingState, refused: Container[int]) -> int:
+    def call_ring(self, ring: RingState) -> int:
         """Make the calls that wait in a ring and whose completions have room, for the guest's kernel. The calls made.
 
         The guest's indices are read once, each call is copied in as its turn comes, and the ring's state is moved on

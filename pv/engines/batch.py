@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from errno import EFAULT, EINVAL, EIO
 from typing import Final
 
@@ -15,7 +15,6 @@ from pv.memory import GuestMemory
 WORDS: Final = 8  # number, six arguments, result: abi's multicall_entry
 ENTRY: Final = struct.Struct(f"<{WORDS}Q")
 MASK: Final = (1 << 64) - 1
-REFUSED: Final = -EINVAL & MASK
 
 RING: Final = abi.STRUCT_BY_NAME["ring"]
 GUEST_INDICES: Final = struct.Struct("<II")  # submit_tail, complete_head: the ring's first words
@@ -32,11 +31,10 @@ def call_batch(
     call: Call,
     entries_gpa: int,
     count: int,
-    refused: Container[int],
 ) -> int:
     """Copy `count` entries in once, make each call, write its result back to its entry. The entries done.
 
-    A number in `refused` gets -EINVAL. Raises GuestError(EFAULT) unless all entries are inside memory.
+    Raises GuestError(EFAULT) unless all entries are inside memory.
     """
     entries = memory.read(entries_gpa, count * ENTRY.size)
     if not entries:
@@ -45,15 +43,13 @@ def call_batch(
     with memory.view[entries_gpa : entries_gpa + len(entries)].cast("Q") as words:
         at = WORDS - 1
         for entry in ENTRY.iter_unpack(entries):
-            words[at] = answer(call, entry, refused)
+            words[at] = answer(call, entry)
             at += WORDS
     return count
 
 
-def answer(call: Call, entry: tuple[int, ...], refused: Container[int]) -> int:
+def answer(call: Call, entry: tuple[int, ...]) -> int:
     """What RAX would hold after the call of `entry`."""
-    if entry[0] in refused:
-        return REFUSED
     try:
         return call(entry[0], entry[1:7]) & MASK
     except GuestError as error:
@@ -62,7 +58,7 @@ def answer(call: Call, entry: tuple[int, ...], refused: Container[int]) -> int:
         return -EFAULT & MASK
 
 
-def call_ring(memory: GuestMemory, call: Call, ring: RingState, refused: Container[int]) -> int:
+def call_ring(memory: GuestMemory, call: Call, ring: RingState) -> int:
     """See Vcpu.call_ring."""
     gpa, entries = ring.gpa, ring.entries
     size_bytes = RING.size_bytes + entries * (ENTRY.size + COMPLETION.size)
@@ -83,7 +79,7 @@ def call_ring(memory: GuestMemory, call: Call, ring: RingState, refused: Contain
             ring.submit_head = ring.submit_head + 1 & INDEX_MASK
             result = -EIO & MASK  # of a handler that raises: it is not asked again
             try:
-                result = answer(call, entry, refused)
+                result = answer(call, entry)
             finally:
                 at = calls + entries * ENTRY.size + ring.complete_tail % entries * COMPLETION.size
                 COMPLETION.pack_into(view, at, entry[WORDS - 1], result)

@@ -6,7 +6,7 @@ keeps what was answered. Time moves EXIT_NS an exit, and over idle stretches to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -157,6 +157,9 @@ class ScriptedVcpu(NotedCpu):
 
     def _call_inside(self, number: int, arguments: tuple[int, ...], *, user: bool = False) -> int:
         """A call that is no exit of its own."""
+        row = self._table.find(Reason.VMCALL, number, Shape.CALL) if number < 1 << 32 else None
+        if row is not None and not row.batchable:
+            return -abi.ERRNO["EINVAL"]
         answer = self._call(number, arguments, user=user)
         if isinstance(answer, Reply):
             raise GuestError(abi.ERRNO["EINVAL"], f"call {number:#x} cannot stand in a batch")
@@ -200,11 +203,11 @@ class ScriptedVcpu(NotedCpu):
         row = self._table.find(Reason(exit_.reason), exit_.key, shape)
         return None if row is None else CALL_AS[shape](row, exit_)
 
-    def call_batch(self, entries_gpa: int, count: int, refused: Container[int]) -> int:
-        return call_batch(self.memory, self.call, entries_gpa, count, refused)
+    def call_batch(self, entries_gpa: int, count: int) -> int:
+        return call_batch(self.memory, self.call, entries_gpa, count)
 
-    def call_ring(self, ring: RingState, refused: Container[int]) -> int:
-        return call_ring(self.memory, self._call_inside, ring, refused)
+    def call_ring(self, ring: RingState) -> int:
+        return call_ring(self.memory, self._call_inside, ring)
 
     def _call(self, number: int, arguments: tuple[int, ...], *, user: bool) -> Reply | int:
         """A hypercall's checks in their order: number, privilege, width of each argument; then its handler."""

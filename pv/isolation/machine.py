@@ -31,7 +31,7 @@ from pv.isolation.functions import Functions
 from pv.isolation.link import Link
 from pv.isolation.protocol import NOTHING, RAISED
 from pv.isolation.proxy import RemoteClock, remote_vcpu
-from pv.isolation.rows import answer_row, describe_row, numbers_kept
+from pv.isolation.rows import answer_row, describe_row
 from pv.loaders import read_guest
 from pv.machine import Machine
 from pv.memory import GuestMemory, parse_size
@@ -219,8 +219,7 @@ class ProcessMachine(Machine):
             described.append(describe_row(len(self._rows), row))
             self._rows.append(row)
             self._answers.append(answer_row(row))
-        kept = numbers_kept(self.state, (one.plugin.name for one in self._set_up))
-        return [plugin.name, described, tuple(getattr(plugin, "features", ())), kept]
+        return [plugin.name, described, tuple(getattr(plugin, "features", ()))]
 
     def _answer(self, words: tuple[int, ...], frame: Any) -> tuple[int, ...]:
         """The reply to one request. What a handler raises is kept for run(), which raises it later."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 from pv.dispatch import Row, Shape
@@ -23,7 +23,7 @@ def describe_row(index: int, row: Row) -> list[Any]:
         )
     bits = tuple(row.argument_bits)
     shape, reason = int(row.shape), int(row.reason)
-    return [index, reason, row.first, row.last, row.owner, row.name, shape, bits, row.user_allowed]
+    return [index, reason, row.first, row.last, row.owner, row.name, shape, bits, row.user_allowed, row.batchable]
 
 
 def answer_row(row: Row) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
@@ -68,12 +68,3 @@ def _of_exit(handler: Callable[..., Any]) -> Callable[[tuple[int, ...]], tuple[i
 
 
 ANSWERS: Final = {Shape.CALL: _of_call, Shape.READ: _of_read, Shape.WRITE: _of_read, Shape.EXIT: _of_exit}
-
-
-def numbers_kept(state: dict[str, Any], known: Iterable[str]) -> dict[str, set[int]]:
-    """The sets of numbers that binding rows left in a machine's state, beside what its plugins keep under `known`.
-
-    What a multicall refuses is such a set; the worker's own plugins ask for it.
-    """
-    known = set(known)
-    return {key: set(value) for key, value in state.items() if key not in known and isinstance(value, set)}

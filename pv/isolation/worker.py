@@ -111,21 +111,18 @@ def _obey_nothing(_message: Any) -> None:
 class Stubs:
     """A member of the table whose handlers live in the parent.
 
-    described: its rows, as pv.isolation.rows has it. kept: sets of numbers that binding them left in machine.state.
+    described: its rows, as pv.isolation.rows has it.
     """
 
     name: str
     described: list[list[Any]]
     features: tuple[str, ...]
-    kept: dict[str, set[int]]
     parent: Parent
 
-    def rows(self, machine: Machine) -> Iterator[Row]:
-        for key, numbers in self.kept.items():
-            machine.state.setdefault(key, set()).update(numbers)
-        for index, reason, first, last, owner, name, shape, bits, user_allowed in self.described:
+    def rows(self, _machine: Machine) -> Iterator[Row]:
+        for index, reason, first, last, owner, name, shape, bits, *flags in self.described:
             handler = STUBS[shape](self.parent.ask, index)
-            yield Row(Reason(reason), first, last, handler, owner, name, Shape(shape), bits, user_allowed)
+            yield Row(Reason(reason), first, last, handler, owner, name, Shape(shape), bits, *flags)
 
 
 def _call_stub(ask: Callable[..., Any], index: int) -> Callable[..., Any]:
@@ -159,7 +156,7 @@ class Servant:
         self.parent = parent
         echoes = start["echoes"]
         console = Console(lambda data: parent.say(data, echoes), kept_bytes=0, most_bytes=start["console_most_bytes"])
-        members = [Stubs(name, rows, features, kept, parent) for name, rows, features, kept in start["members"]]
+        members = [Stubs(name, rows, features, parent) for name, rows, features in start["members"]]
         arguments = start["arguments"]
         self.machine: Final = Machine(
             memory=memory,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from errno import E2BIG, EFAULT, EINVAL
 from typing import Any
@@ -101,6 +101,8 @@ class RecordingVcpu:
         row = self.machine.table.find(Reason.VMCALL, number)
         if row is None:
             return -38
+        if not row.batchable:
+            return -22
         registers = arguments[: len(row.argument_bits)]
         if any(value >> bits for value, bits in zip(registers, row.argument_bits, strict=True)):
             return -22
@@ -110,11 +112,11 @@ class RecordingVcpu:
             return -error.errno
         return result
 
-    def call_batch(self, entries_gpa: int, count: int, refused: Container[int]) -> int:
-        return call_batch(self.machine.memory, self.call, entries_gpa, count, refused)
+    def call_batch(self, entries_gpa: int, count: int) -> int:
+        return call_batch(self.machine.memory, self.call, entries_gpa, count)
 
-    def call_ring(self, ring: RingState, refused: Container[int]) -> int:
-        return call_ring(self.machine.memory, self.call, ring, refused)
+    def call_ring(self, ring: RingState) -> int:
+        return call_ring(self.machine.memory, self.call, ring)
 
 
 class RecordingConsole:

@@ -4,7 +4,7 @@ import functools
 import pytest
 
 from hypercalls.arguments import U16, GuestString
-from hypercalls.call import UNBATCHABLE, check_number, hypercall
+from hypercalls.call import check_number, hypercall
 from pv.dispatch import Collision, Shape
 from pv.exits import Reason
 
@@ -39,13 +39,13 @@ def test_documentation_is_the_docstring():
     assert greet.result == "characters greeted"
 
 
-def test_calls_that_no_batch_may_hold_are_noted_on_the_machine(machine):
+def test_a_row_says_whether_a_batch_may_hold_it(machine):
     @hypercall(0x8002, "leave", batchable=False)
     def leave(machine) -> int:
         return 0
 
     machine.add(greet, leave)
-    assert machine.state[UNBATCHABLE] == {0x8002}
+    assert [row.batchable for row in (*greet.rows(machine), *leave.rows(machine))] == [True, False]
 
 
 def test_one_number_twice_is_refused_by_the_table(machine):

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from guest_sdk import Guest
 from hypercalls import cpu
-from hypercalls.call import UNBATCHABLE
 from pv.dispatch import ANY_KEY, Row
 from pv.engines.base import GuestFault
 from pv.exits import AGAIN, NEXT, GuestError, Reason, fault
@@ -95,7 +94,7 @@ def test_segment_bases_that_are_refused(booted, registers):
 def test_return_goes_where_the_state_points(booted):
     assert booted.ask("return_from_event") is AGAIN
     assert booted.vcpu.told == [("interrupt_return",)]
-    assert booted.row("return_from_event").first in booted.state[UNBATCHABLE]
+    assert not booted.row("return_from_event").batchable
 
 
 def test_the_guest_s_fault_on_return_is_the_engine_s_to_inject(booted):

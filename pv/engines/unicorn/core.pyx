@@ -282,11 +282,11 @@ cdef class UnicornVcpu(Saved):
             registers[i] = arguments[i]
         return call_one(self, number, registers, pv_user(self.c))
 
-    def call_batch(self, uint64_t entries_gpa, uint64_t count, refused):
-        return call_entries(self, entries_gpa, count, refused)
+    def call_batch(self, uint64_t entries_gpa, uint64_t count):
+        return call_entries(self, entries_gpa, count)
 
-    def call_ring(self, ring, refused):
-        return call_ring(self, ring, refused)
+    def call_ring(self, ring):
+        return call_ring(self, ring)
 
     # ---- functions of the guest ----
 

@@ -105,7 +105,7 @@ cdef extern from "native/vcpu.h" nogil:
         void *callable
         void **bound
         uint8_t bound_count
-        uint8_t shape, native, argc, user_allowed
+        uint8_t shape, native, argc, user_allowed, batchable
         uint8_t *bits
     struct pv_entry:
         uint64_t tag, count, calls

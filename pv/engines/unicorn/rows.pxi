@@ -94,6 +94,7 @@ cdef class Compiled:
                 raise ValueError(f"{row.owner}: {row.name} has {len(row.argument_bits)} arguments; there are registers for {MOST_ARGUMENTS}")
             r.argc = len(row.argument_bits)
             r.user_allowed = row.user_allowed
+            r.batchable = row.batchable
             for j, bits in enumerate(row.argument_bits):
                 r.bits[j] = bits
             unpack_partial(r, handler)

@@ -22,7 +22,6 @@ GPA = 0x4003  # entries need no alignment
 HARMLESS = [abi.BY_NAME[name].number for name in ("abi_version", "abi_features", "memory_size", "set_kernel_stack")]
 NUMBER = st.sampled_from([*HARMLESS, 0x9999, abi.BY_NAME["exit"].number, 1 << 31, (1 << 64) - 1])
 WORD = st.sampled_from([0, 1, 1 << 32, 1 << 47, (1 << 64) - 1]) | st.integers(0, (1 << 64) - 1)
-REFUSED = {abi.BY_NAME["exit"].number}
 
 
 def results(memory: bytes) -> list[int]:
@@ -39,25 +38,25 @@ def test_both_give_the_same(entries: list[tuple[int, ...]]) -> None:
             machine.memory.write(GPA, image)
             vcpu = machine.vcpu
             if native:
-                assert vcpu.call_batch(GPA, len(entries), REFUSED) == len(entries)
+                assert vcpu.call_batch(GPA, len(entries)) == len(entries)
             else:
-                assert call_batch(machine.memory, vcpu.call, GPA, len(entries), REFUSED) == len(entries)
+                assert call_batch(machine.memory, vcpu.call, GPA, len(entries)) == len(entries)
             seen.append((machine.memory.read(GPA, len(image)), vcpu.calls()))
     assert seen[0] == seen[1]
 
 
 def test_results_are_those_of_the_calls() -> None:
     with Machine() as machine:
-        entries = [(HARMLESS[0], 0), (0x9999, 0), (next(iter(REFUSED)), 0)]
+        entries = [(HARMLESS[0], 0), (0x9999, 0), (abi.BY_NAME["exit"].number, 0)]
         machine.memory.write(GPA, b"".join(ENTRY.pack(number, *[0] * 7) for number, _ in entries))
-        machine.vcpu.call_batch(GPA, 3, REFUSED)
+        machine.vcpu.call_batch(GPA, 3)
         assert results(machine.memory.read(GPA, 3 * 64)) == [abi.VERSION, -ENOSYS, -EINVAL]
 
 
 @pytest.mark.parametrize(("gpa", "count"), [(0, 1 << 40), ((1 << 64) - 64, 2), ((16 << 20) - 64, 2), (16 << 20, 1)])
 def test_entries_outside_memory_are_refused(gpa: int, count: int) -> None:
     with Machine() as machine, pytest.raises(GuestError):
-        machine.vcpu.call_batch(gpa, count, ())
+        machine.vcpu.call_batch(gpa, count)
 
 
 @dataclass
@@ -73,11 +72,7 @@ class State:
 
 def take(machine: Machine, state: State, native: bool) -> int:
     """A pass over the ring by the engine, or by the Python that stands for it; exit is refused."""
-    taken: int = (
-        machine.vcpu.call_ring(state, REFUSED)
-        if native
-        else call_ring(machine.memory, machine.vcpu.call, state, REFUSED)
-    )
+    taken: int = machine.vcpu.call_ring(state) if native else call_ring(machine.memory, machine.vcpu.call, state)
     return taken
 
 

@@ -10,7 +10,7 @@ from pv.dispatch import Row, Shape
 from pv.engines.base import GuestFault
 from pv.exits import NEXT, Exit, GuestError, Reason, stop
 from pv.isolation.protocol import ERRNO, FAULT, NOTHING, REPLY, VALUE
-from pv.isolation.rows import answer_row, describe_row, numbers_kept
+from pv.isolation.rows import answer_row, describe_row
 
 
 def row(handler: Any, shape: Shape) -> Row:
@@ -19,7 +19,7 @@ def row(handler: Any, shape: Shape) -> Row:
 
 def test_a_row_is_told_by_value() -> None:
     told = describe_row(3, row(print, Shape.CALL))
-    assert told == [3, 18, 0x8001, 0x8002, "owner", "name", 1, (64, 32), True]
+    assert told == [3, 18, 0x8001, 0x8002, "owner", "name", 1, (64, 32), True, True]
     assert {type(part) for part in told} == {int, str, tuple, bool}
     with pytest.raises(ValueError, match=r"owner.*engine's cannot be reached"):
         describe_row(0, row(print, Shape.NATIVE))
@@ -57,8 +57,3 @@ def test_an_exit_is_made_of_its_words() -> None:
     assert answer_row(row(answer, Shape.EXIT))(words)[:2] == (REPLY, 0)
     assert seen == [Exit(18, -1, 1, 2, 3, 4, 5, None, 6, 1)]
     assert answer_row(row(refuse, Shape.EXIT))(words)[0] == FAULT
-
-
-def test_numbers_that_binding_left() -> None:
-    state = {"multicall.unbatchable": {5}, "mine": {1}, "other": {"a": 1}}
-    assert numbers_kept(state, ["mine"]) == {"multicall.unbatchable": {5}}

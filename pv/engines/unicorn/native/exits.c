@@ -56,7 +56,7 @@ void pv_set_cr3(struct pv_vcpu *c, uint64_t gpa)
     pv_uc.tlb_flush(c->cpu);
 }
 
-static void show_time(struct pv_vcpu *c)
+void pv_show_time(struct pv_vcpu *c)
 {
     if (c->clock_page) {
         c->clock_page[1] = c->now_ns;
@@ -71,7 +71,7 @@ struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t 
     struct pv_recorded *r = &c->records[c->exits % PV_RECORDS];
     entry->count++;
     c->now_ns += c->exit_cost_ns;
-    show_time(c);
+    pv_show_time(c);
     r->number = c->exits++;
     r->tag = entry->tag;
     r->rip = ENV64(c->env, ENV_RIP);
@@ -187,7 +187,7 @@ static bool wait_for_event(struct pv_vcpu *c)
         }
         if (c->deadline_ns > c->now_ns) {
             c->now_ns = c->deadline_ns;
-            show_time(c);
+            pv_show_time(c);
         }
         pv_take_gil(c);
         pv_python.deadline(c);

@@ -51,10 +51,7 @@ static void pass_time(struct pv_vcpu *c)
     if (c->deadline_ns == UINT64_MAX && !c->clock_page)
         return;
     c->now_ns += left < PASSES_NS ? left : PASSES_NS;
-    if (c->clock_page) {
-        c->clock_page[1] = c->now_ns;
-        c->clock_page[0] += 2;
-    }
+    pv_show_time(c);
 }
 
 /* Into the engine, until it leaves by itself. An abort in there is an outcome. */

@@ -60,7 +60,7 @@ enum { PV_SHAPE_EXIT, PV_SHAPE_CALL, PV_SHAPE_READ, PV_SHAPE_WRITE, PV_SHAPE_NAT
 enum { PV_BUCKETS = 160 };
 struct pv_histogram { uint64_t count, total_ns, min_ns, max_ns, buckets[PV_BUCKETS]; };
 /* callable and bound: the handler, a functools.partial taken apart */
-struct pv_row { uint32_t reason; int64_t first, last; void *handler, *callable, *bound[2]; uint8_t bound_count, shape, native, argc, user_allowed, bits[6]; };
+struct pv_row { uint32_t reason; int64_t first, last; void *handler, *callable, *bound[2]; uint8_t bound_count, shape, native, argc, user_allowed, batchable, bits[6]; };
 struct pv_entry {
     uint64_t tag, count, calls;
     const struct pv_row *row; /* NULL: nobody answers */
@@ -209,6 +209,7 @@ bool pv_hooks_install(struct pv_vcpu *c);
 struct pv_entry *pv_entry_for(struct pv_vcpu *c, uint32_t reason, int write, int64_t key);
 void pv_stop(struct pv_vcpu *c, enum pv_why why, int status, const char *format, ...);
 void pv_settle(struct pv_vcpu *c);
+void pv_show_time(struct pv_vcpu *c);
 uint64_t pv_clock_ns(void);
 enum pv_why pv_run_slice(struct pv_vcpu *c);
 enum pv_why pv_run_released(struct pv_vcpu *c, uint64_t until_ns);
