@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from pv.memory import PAGE_SIZE
 from pv.options import Option
+from pv.techniques import Technique
+from pv.techniques.controls import ControlBlock, intercept
 
 MIB: Final = 1 << 20
 ENGINE_OPTIONS: Final[dict[str, Callable[[int], int]]] = {  # each with its value for a memory of so many bytes
@@ -15,10 +17,22 @@ ENGINE_OPTIONS: Final[dict[str, Callable[[int], int]]] = {  # each with its valu
     # A guest of some hundred blocks fits 1 MiB, a kernel wants 64: a guest's code grows with its memory.
     "translation_buffer_bytes": lambda memory_bytes: min(max(memory_bytes // 16, MIB), 64 * MIB),
 }
+INTERCEPT: Final = "intercept"
 OWN_OPTIONS: Final = (
     Option("monitor_pages", help="most pages of the monitor's own tables", least=16, most=1 << 24),
     Option("translation_buffer_bytes", help="the engine's buffer of translated code", least=1, most=1 << 30),
+    Option(INTERCEPT, type=str, help="technique hardware: what exits besides, such as cr3,rdtsc,pf"),
 )
+
+
+def control_block(technique: Technique, options: Mapping[str, Any]) -> ControlBlock | None:
+    """The technique's control block with what the option turns on. Raises ValueError where it has none to turn on."""
+    wanted = options.get(INTERCEPT)
+    if not wanted:
+        return technique.controls
+    if technique.controls is None:
+        raise ValueError(f"option {INTERCEPT}: technique {technique.name!r} has no control block; 'hardware' has")
+    return intercept(technique.controls, wanted)
 
 
 def engine_sizes(options: Mapping[str, Any], memory_bytes: int) -> dict[str, int]:

@@ -30,7 +30,7 @@ from pv.dispatch import DispatchTable, Row
 from pv.emulate.apic_registers import apic_rows
 from pv.emulate.mmio import mmio_rows
 from pv.emulate.system_registers import SystemRegisters
-from pv.engine_options import OWN_OPTIONS, engine_sizes
+from pv.engine_options import OWN_OPTIONS, control_block, engine_sizes
 from pv.engines import EngineFactory, find_engine
 from pv.grants import limit_calls
 from pv.guest_call import GuestFunction, GuestFunctions
@@ -256,8 +256,11 @@ class Machine(Life, Branching):
 
     def _make_vcpu(self, make: EngineFactory, snapshot: Snapshot | None) -> Any:
         sizes = engine_sizes(self.options, self.memory.size_bytes)
-        begin = {} if snapshot is None else {"frozen": snapshot.tables}
-        vcpu = make(self.memory, decode=self.technique.decode, mode=self.technique.name, **sizes, **begin)
+        more: dict[str, Any] = {} if snapshot is None else {"frozen": snapshot.tables}
+        controls = control_block(self.technique, self.options)
+        if controls is not None:
+            more["controls"] = controls
+        vcpu = make(self.memory, decode=self.technique.decode, mode=self.technique.mode, **sizes, **more)
         self._cleanup.callback(vcpu.close)
         return vcpu
 

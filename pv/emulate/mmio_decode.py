@@ -7,18 +7,35 @@ lies. OPERATIONS names what is emulated and carries out each; an instruction tha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from iced_x86 import Decoder, MemorySizeExt, OpKind, Register, RegisterExt
 
 from pv.emulate.architecture import MASK_32, MASK_64
 from pv.emulate.decode import NO_REGISTER, OVERRIDES, Instruction, address_of, decode
-from pv.emulate.mmio import OPERATIONS, Operation
+from pv.emulate.mmio import OPERATIONS, RDI, RSI, Operation
 from pv.exits import Direction, Reason
 
 HIGH_BYTES: Final = (Register.AH, Register.CH, Register.DH, Register.BH)
 SHORT_STRINGS: Final = (OpKind.MEMORY_ESEDI, OpKind.MEMORY_SEG_ESI)
+STRING_OPERANDS: Final = {"stos": "d", "lods": "s", "movs": "sd"}  # at RSI: s; at RDI: d
+SIGN_64: Final = 1 << 63
 STRINGS: Final = (OpKind.MEMORY_ESRDI, OpKind.MEMORY_SEG_RSI, *SHORT_STRINGS)
+
+
+class Operand(NamedTuple):
+    """An operand in memory as the engine finds its linear address: (base + index * scale + displacement) & mask, and the
+    base of `segment`. base, index, segment: encodings, NO_REGISTER for none. size in bytes; write: it must be writable.
+    """
+
+    base: int
+    index: int
+    scale: int
+    displacement: int
+    segment: int
+    mask: int
+    size: int
+    write: bool
 
 
 @dataclass(slots=True)
@@ -38,6 +55,17 @@ class MemoryInstruction(Instruction):
     plain: bool
     repeated: bool
     operation: Operation
+
+    def operands(self) -> tuple[Operand, ...]:
+        """Every operand in memory; of a string instruction those at RSI and RDI, as it has them."""
+        size = self.operand_bytes
+        if self.mnemonic not in STRING_OPERANDS:
+            signed = (self.displacement & MASK_64 ^ SIGN_64) - SIGN_64
+            address = (self.base, self.index, self.scale, signed, self.segment, self.address_mask)
+            return (Operand(*address, size, self.key == Direction.WRITE),)
+        source = Operand(RSI, NO_REGISTER, 1, 0, self.segment, self.address_mask, size, False)
+        destination = Operand(RDI, NO_REGISTER, 1, 0, NO_REGISTER, self.address_mask, size, True)
+        return {"s": (source,), "d": (destination,), "sd": (source, destination)}[STRING_OPERANDS[self.mnemonic]]
 
 
 def decode_trapped(code: bytes, rip: int) -> Instruction | None:

@@ -102,7 +102,7 @@ MSRS: Final = (
     Msr(0xC000_0100, "IA32_FS_BASE", "vcpu", "fs_base", canonical_address),
     Msr(0xC000_0101, "IA32_GS_BASE", "vcpu", "gs_base", canonical_address),
     Msr(0xC000_0102, "IA32_KERNEL_GS_BASE", "virtual", "kernel_gs_base", canonical_address),
-    Msr(0xC000_0103, "IA32_TSC_AUX", "system", "tsc_aux", low_half),
+    Msr(0xC000_0103, "IA32_TSC_AUX", "virtual", "tsc_aux", low_half),
 )
 TSC_INDEX: Final = 0x10
 EFER_INDEX: Final = 0xC000_0080
@@ -133,7 +133,7 @@ def msr_rows(vcpu: Vcpu, system: SystemRegisters, cpuid: Cpuid, owner: str) -> l
     for msr in MSRS:
         add(msr.index, msr.name, *_stored(places[msr.place], msr))
     add(EFER_INDEX, "IA32_EFER", *_efer(vcpu, writable_efer(cpuid)))
-    add(TSC_INDEX, "IA32_TIME_STAMP_COUNTER", *_tsc(vcpu, system))
+    add(TSC_INDEX, "IA32_TIME_STAMP_COUNTER", *_tsc(vcpu))
     return rows
 
 
@@ -194,12 +194,12 @@ def _efer(vcpu: Vcpu, offered: int) -> tuple[Callable[[], int], Callable[[int], 
     return read, write
 
 
-def _tsc(vcpu: Vcpu, system: SystemRegisters) -> tuple[Callable[[], int], Callable[[int], bool]]:
+def _tsc(vcpu: Vcpu) -> tuple[Callable[[], int], Callable[[int], bool]]:
     def read() -> int:
-        return read_tsc(vcpu, system)
+        return read_tsc(vcpu)
 
     def write(value: int) -> bool:
-        system.tsc_offset = (value - vcpu.now_ns) & MASK_64
+        vcpu.virtual.tsc_offset = (value - vcpu.now_ns) & MASK_64
         return True
 
     return read, write

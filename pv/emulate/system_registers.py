@@ -15,13 +15,11 @@ from pv.emulate.architecture import DR6_ONES, DR7_ONES, MASK_64
 
 @dataclass(slots=True)
 class SystemRegisters:
-    """Debug registers, and MSRs by the names of the SDM. tsc_offset is in ticks of 1 ns."""
+    """Debug registers, and MSRs by the names of the SDM."""
 
     breakpoints: list[int] = field(default_factory=lambda: [0, 0, 0, 0])  # DR0-DR3
     dr6: int = DR6_ONES
     dr7: int = DR7_ONES
-    tsc_offset: int = 0
-    tsc_aux: int = 0
     microcode_revision: int = 0
     mtrr_capabilities: int = 0  # no variable and no fixed ranges
     mtrr_default_type: int = 0x806  # enabled, write-back

@@ -50,7 +50,7 @@ class VirtualCpu(Protocol):
 
     interrupt_flag and iopl are RFLAGS.IF and IOPL as the guest sees them: its real IF stays 1.
     Selectors of gdtr/idtr are (base, limit); ldtr and tr are (selector, base, limit).
-    syscall_* are the MSRs STAR, LSTAR, FMASK.
+    star, lstar, fmask, kernel_gs_base and tsc_aux are the MSRs; tsc_offset is in ticks of 1 ns.
     """
 
     cr0: int
@@ -75,6 +75,8 @@ class VirtualCpu(Protocol):
     lstar: int
     fmask: int
     kernel_gs_base: int
+    tsc_offset: int
+    tsc_aux: int
 
 
 class Tables(Protocol):

@@ -45,6 +45,8 @@ class VirtualRecord:
     lstar: int = 0
     fmask: int = 0
     kernel_gs_base: int = 0
+    tsc_offset: int = 0
+    tsc_aux: int = 0
 
 
 class Recorder:

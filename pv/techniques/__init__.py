@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from pv.techniques import paravirt, trap
+from pv.techniques import hardware, paravirt, trap
 from pv.techniques.base import NativeHandlers, Technique
 
 __all__ = ["TECHNIQUES", "NativeHandlers", "Technique", "technique"]
 
-TECHNIQUES: Final[dict[str, Technique]] = {one.name: one for one in (paravirt.TECHNIQUE, trap.TECHNIQUE)}
+TECHNIQUES: Final[dict[str, Technique]] = {one.name: one for one in (paravirt.TECHNIQUE, trap.TECHNIQUE, hardware.TECHNIQUE)}
 
 
 def technique(name: str) -> Technique:

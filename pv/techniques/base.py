@@ -10,6 +10,7 @@ from pv.dispatch import Row
 from pv.emulate.system_registers import SystemRegisters
 from pv.engines.base import Vcpu
 from pv.exits import Decoded
+from pv.techniques.controls import ControlBlock
 
 NativeHandler = Callable[..., Any]  # opaque: an engine's own function, called by the engine alone (Shape.NATIVE)
 
@@ -41,6 +42,7 @@ class Technique:
     decode: code at RIP and RIP -> the instruction, or None where its #GP belongs to the guest.
     rows: the table rows of one vcpu, whose further registers are handed over.
     takes_hypercalls: whether VMCALL is an exit; else it is #UD to the guest.
+    mode: what the engine is asked for; controls: what exits, where a control block says so.
     boot: whose page tables the guest starts on: its own, put in its memory by the loader, or the monitor's.
     """
 
@@ -50,3 +52,5 @@ class Technique:
     rows: Callable[[Vcpu, NativeHandlers, SystemRegisters], list[Row]]
     takes_hypercalls: bool
     boot: Literal["guest tables", "monitor tables"]
+    mode: Literal["trap", "paravirt", "hardware"]
+    controls: ControlBlock | None = None

@@ -37,7 +37,7 @@ def rows(vcpu: Vcpu, native: NativeHandlers, system: SystemRegisters) -> list[Ro
         Row(Reason.MSR_READ, *every, no_such_msr, NAME, "RDMSR"),
         Row(Reason.MSR_WRITE, *every, no_such_msr, NAME, "WRMSR"),
         cpuid_row(vcpu, guest_cpuid(vcpu, hypervisor=True), NAME),
-        *time_stamp_rows(vcpu, system, NAME),
+        *time_stamp_rows(vcpu, NAME),
     ]
 
 
@@ -48,4 +48,5 @@ TECHNIQUE: Final = Technique(
     rows=rows,
     takes_hypercalls=True,
     boot="monitor tables",
+    mode="paravirt",
 )

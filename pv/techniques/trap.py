@@ -66,7 +66,7 @@ def rows(vcpu: Vcpu, native: NativeHandlers, system: SystemRegisters) -> list[Ro
         Row(Reason.SOFTWARE_INTERRUPT, *every, native.reflect, NAME, "reflect", Shape.NATIVE),
         Row(Reason.SYSCALL, 0, 0, native.syscall, NAME, "SYSCALL", Shape.NATIVE),
         cpuid_row(vcpu, cpuid, NAME),
-        *time_stamp_rows(vcpu, system, NAME),
+        *time_stamp_rows(vcpu, NAME),
         *privileged_rows(vcpu, system, cpuid, NAME),
     ]
 
@@ -78,4 +78,5 @@ TECHNIQUE: Final = Technique(
     rows=rows,
     takes_hypercalls=False,
     boot="guest tables",
+    mode="trap",
 )

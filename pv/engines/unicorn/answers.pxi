@@ -166,6 +166,21 @@ cdef void deliver_fault(UnicornVcpu vcpu, object fault) noexcept:
         vcpu.fail(error)
 
 
+cdef void note_operands(pv_decoded *slot, insn) except *:
+    """Where the instruction's operands in memory lie, for the core to find without Python."""
+    cdef pv_operand *to
+    slot.operands = 0
+    if slot.reason != R_MMIO:
+        return
+    for operand in insn.operands():
+        if slot.operands == PV_OPERANDS:
+            raise ValueError(f"{insn.mnemonic} has more than {PV_OPERANDS} operands in memory")
+        to = &slot.operand[slot.operands]
+        to.base, to.index, to.segment, to.scale = operand.base, operand.index, operand.segment, operand.scale
+        to.displacement, to.mask, to.size, to.write = operand.displacement, operand.mask, operand.size, operand.write
+        slot.operands += 1
+
+
 cdef cbool decode(pv_vcpu *c, pv_decoded *slot, const uint8_t *code, int size) noexcept:
     cdef UnicornVcpu vcpu = <UnicornVcpu>c.python
     try:
@@ -181,6 +196,7 @@ cdef cbool decode(pv_vcpu *c, pv_decoded *slot, const uint8_t *code, int size) n
             slot.reason = insn.reason
             slot.key = insn.key
             slot.length = insn.length
+            note_operands(slot, insn)
             Py_INCREF(insn)
             slot.insn = <void *>insn
         return True

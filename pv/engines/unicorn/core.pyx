@@ -107,7 +107,8 @@ cdef class UnicornVcpu(Saved):
     """One vcpu on an engine of its own (pv.engines.base.Vcpu).
 
     memory: the machine's GuestMemory, which must be closed after this. decode: bytes and RIP to a Decoded or None.
-    mode: "trap" (shadow tables, IDT) or "paravirt" (monitor's tables, trap table). frozen: the arena's pages
+    mode: "trap" (shadow tables, IDT), "paravirt" (monitor's tables, trap table) or "hardware" (the guest's own tables over
+    nested ones, and what `controls`, a pv.techniques.controls.ControlBlock, has exit). frozen: the arena's pages
     (pv.pages.FrozenPages) of a processor of the same sizes, whose state restore() then takes.
     Raises EngineError where the engine refuses, MemoryError where the host has no memory.
     """
@@ -129,12 +130,12 @@ cdef class UnicornVcpu(Saved):
         self.core = Core()
         self.c = self.core.c
 
-    def __init__(self, memory, *, decode, unsigned int monitor_pages, unsigned int translation_buffer_bytes, str mode, frozen=None):
+    def __init__(self, memory, *, decode, unsigned int monitor_pages, unsigned int translation_buffer_bytes, str mode, controls=None, frozen=None):
         cdef pv_vcpu *c = self.c
         cdef unsigned char[::1] arena
         cdef unsigned char[::1] view = memory.view
         c.python = <void *>self
-        c.mode = {"trap": PV_TRAP, "paravirt": PV_PARAVIRT}[mode]
+        c.mode = {"trap": PV_TRAP, "paravirt": PV_PARAVIRT, "hardware": PV_HARDWARE}[mode]
         c.ring = 1
         c.ram = &view[0]
         c.ram_size = memory.size_bytes
@@ -164,12 +165,39 @@ cdef class UnicornVcpu(Saved):
         pv_arena(c, &arena[0], monitor_pages)
         pv_pool_init(&c.pool)
         self.open_engine(translation_buffer_bytes)
-        if frozen is not None:
+        if c.mode == PV_HARDWARE:
+            self.begin_hardware(controls, frozen is None)
+        if frozen is not None or c.mode == PV_HARDWARE:
             return
         if c.mode == PV_TRAP:
             pv_pool_reset(&c.pool, PV_SHADOW_FIRST)
         elif not pv_tables_init(c):
             raise MemoryError("no memory for page tables")
+
+    cdef begin_hardware(self, controls, bint fresh):
+        """The control block, and nested tables; those of a snapshot are among its pages."""
+        cdef pv_vcpu *c = self.c
+        cdef pv_controls *to = &c.controls
+        cdef uint64_t cr4 = c.v.cr4
+        to.instructions = controls.instructions
+        to.exceptions = controls.exceptions
+        to.cr_reads, to.cr_writes = controls.cr_reads, controls.cr_writes
+        to.dr_reads, to.dr_writes = controls.dr_reads, controls.dr_writes
+        to.apic_virtual = controls.apic_virtual
+        to.msrs = 0
+        if not pv_hardware_begin(c) or (fresh and not pv_tables_init(c)):
+            raise MemoryError("no memory for a control block and nested page tables")
+        for index in controls.msrs:
+            row = pv_msr_row(index)
+            if row < 0:
+                raise ValueError(f"MSR {index:#x} exits whatever the control block says")
+            to.msrs |= 1 << row
+        for port in controls.ports_passed:
+            if not 0 <= port < 8 * PV_PORT_MAP:
+                raise ValueError(f"port {port:#x} is not 0-0xffff")
+            c.port_map[port // 8] &= ~(1 << port % 8)
+        self.must(pv_uc.reg_write(c.uc, UC_X86_REG_CR4, &cr4), "write CR4")  # RDTSC exits by an intercept, not by CR4.TSD
+        pv_hardware_controls(c)
 
     cdef make_views(self):
         self.exit = Exit.__new__(Exit)
@@ -242,19 +270,12 @@ cdef class UnicornVcpu(Saved):
 
     def start_guest_tables(self, uint64_t rip, uint64_t rsp, uint64_t cr3, uint64_t gdt_base, uint32_t gdt_limit):
         """The state at an unmodified guest's first instruction: its own tables and GDT, written by a loader."""
-        if not alive(self.c).nested:
+        if alive(self.c).mode != PV_HARDWARE:
             with_shadow(self.c)
-        self.c.v.gdt_base = gdt_base
-        self.c.v.gdt_limit = gdt_limit
+        pv_virtual_set(self.c, PV_GDT_BASE, gdt_base)
+        pv_virtual_set(self.c, PV_GDT_LIMIT, gdt_limit)
         self.start(rip, rsp, 0x08, 0x10)
-        if self.c.guest_mode:  # at CPL 0 the guest loads segments by itself
-            (<uint64_t *>(self.c.env + ENV_GDT + 8))[0] = gdt_base
-            (<uint32_t *>(self.c.env + ENV_GDT + 16))[0] = gdt_limit
-        if self.c.nested:
-            self.c.v.cr3 = cr3
-            pv_set_cr3(self.c, cr3)
-        else:
-            pv_shadow_load(self.c, cr3)
+        self.shadow.load(cr3)
 
     def start_monitor_tables(self, uint64_t rip, uint64_t rsp, segments):
         """The state at a paravirtual guest's first instruction. segments: (gpa, bytes, abi map flags), page-aligned.
@@ -329,7 +350,7 @@ cdef class UnicornVcpu(Saved):
         c.rows = compiled.rows
         c.row_count = compiled.count
         self.rows = compiled
-        if c.mode == PV_TRAP and not pv_windows_set(c):
+        if c.mode != PV_PARAVIRT and not pv_windows_set(c):
             raise MemoryError("no memory for the windows of devices")
         for i in range(c.entry_count):
             entry = &c.entries[i]
@@ -392,15 +413,6 @@ cdef class UnicornVcpu(Saved):
     def stop(self, int status):
         self.c.stop_status = status
         self.c.stop_asked = 1
-
-    def guest_mode(self, uint64_t intercepts, unsigned int cr_reads, unsigned int cr_writes, uint32_t exceptions, uint64_t nested_root):
-        """Run the guest at its own CPL 0 under SVM intercepts (APM vol. 2, appendix B: the control area's words).
-
-        To be called before start_guest_tables. Every MSR exits where intercepts has the MSR bit. nested_root:
-        tables.root_gpa() of a space whose pages are all mapped with MAP_USER; 0 for shadow paging (mode "trap").
-        """
-        if not pv_guest_mode(alive(self.c), intercepts, cr_reads, cr_writes, exceptions, nested_root):
-            raise MemoryError("no monitor pages for the control block")
 
     cdef keep_registers(self):
         """Close the engine; registers stay readable from a copy, memory does not."""

@@ -27,6 +27,10 @@ cdef class Counted(Verbs):
             "double faults": self.c.double_faults,
             "ring held": self.c.escapes,
         }
+        if pv_hardware(self.c):
+            del counted["ring held"]
+            counted["system calls entered"] = self.c.system_calls
+            counted["accesses to ports passed through"] = self.c.ports_passed
         if self.c.mode == PV_TRAP:
             counted.update(self.shadow.statistics())
         return counted

@@ -32,6 +32,7 @@ cdef class Core:
         free(c.decoded)
         free(c.records)
         free(c.windows)
+        free(c.port_map)
         if c.uc == NULL:
             free(c.env)
         free(c)

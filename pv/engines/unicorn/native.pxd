@@ -1,6 +1,6 @@
 """The C side of the core, as Cython sees it: see native/vcpu.h for what each field means."""
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 cdef extern from "stdbool.h":
     ctypedef bint cbool "_Bool"
 
@@ -19,6 +19,7 @@ cdef extern from "native/vcpu.h" nogil:
         uc_err (*mem_map_ptr)(uc_engine *, uint64_t, uint64_t, uint32_t, void *)
         uc_err (*ctl)(uc_engine *, int, ...)
         void (*tlb_flush)(void *)
+        void (*tlb_flush_page)(void *, uint64_t)
         void (*tb_invalidate_phys_range)(uc_engine *, uint64_t, uint64_t)
         void (*cpu_x86_cpuid)(void *, uint32_t, uint32_t, uint32_t *, uint32_t *, uint32_t *, uint32_t *)
     pv_engine_api pv_uc
@@ -54,7 +55,7 @@ cdef extern from "native/vcpu.h" nogil:
         uint32_t limit
         uint32_t flags
 
-    enum: PV_TRAP, PV_PARAVIRT
+    enum: PV_TRAP, PV_PARAVIRT, PV_HARDWARE
     enum: PV_SHAPE_EXIT, PV_SHAPE_CALL, PV_SHAPE_READ, PV_SHAPE_WRITE, PV_SHAPE_NATIVE
     enum: R_EXCEPTION, R_SOFTWARE, R_SYSCALL
     enum: PV_NATIVE_NONE, PV_NATIVE_REFLECT, PV_NATIVE_SHADOW_FAULT, PV_NATIVE_SYSCALL
@@ -71,7 +72,7 @@ cdef extern from "native/vcpu.h" nogil:
     struct pv_virtual:
         uint64_t cr0, cr2, cr3, cr4, cr8, efer
         uint64_t gdt_base, idt_base, tr_base, ldt_base
-        uint64_t star, lstar, fmask, kernel_gs_base
+        uint64_t star, lstar, fmask, kernel_gs_base, tsc_offset, tsc_aux
         uint32_t gdt_limit, idt_limit, tr_limit, ldt_limit
         uint16_t ldt_selector, tr_selector
         uint8_t interrupt_flag, iopl
@@ -115,8 +116,21 @@ cdef extern from "native/vcpu.h" nogil:
         uint64_t number, tag, rip, eflags, cr3
         uint64_t *registers
         uint8_t cpl
+    struct pv_controls:
+        uint64_t instructions
+        uint32_t exceptions, msrs
+        uint16_t cr_reads, cr_writes, dr_reads, dr_writes
+        cbool apic_virtual
+    struct pv_operand:
+        int64_t displacement
+        uint64_t mask
+        int8_t base, index, segment
+        uint8_t scale, size, write
+    enum: PV_OPERANDS, PV_PORT_MAP
     struct pv_decoded:
         uint64_t rip
+        pv_operand *operand
+        uint8_t operands
         uint8_t *code
         void *insn
         uint32_t reason
@@ -164,7 +178,9 @@ cdef extern from "native/vcpu.h" nogil:
         int stop_status
         uint64_t events_delivered, interrupts_delivered, double_faults, escapes, slices, python_exits
         uint32_t vmcb_page
-        cbool guest_mode, nested
+        pv_controls controls
+        uint8_t *port_map
+        uint64_t ports_passed, system_calls
         cbool hypercall
         pv_call *call
         uint32_t call_depth
@@ -233,7 +249,17 @@ cdef extern from "native/vcpu.h" nogil:
     void pv_stop(pv_vcpu *c, int why, int status, const char *format, ...)
     void pv_guest_mode_start(pv_vcpu *c)
     enum: PV_GUEST_MODE_PAGES
-    cbool pv_guest_mode(pv_vcpu *c, uint64_t intercepts, uint16_t cr_reads, uint16_t cr_writes, uint32_t exceptions, uint64_t nested_root)
+    cbool pv_hardware(const pv_vcpu *c)
+    cbool pv_hardware_begin(pv_vcpu *c)
+    void pv_hardware_controls(pv_vcpu *c)
+    cbool pv_nested_windows(pv_vcpu *c)
+    int pv_msr_row(uint32_t index)
+    enum pv_which:
+        PV_CR0, PV_CR2, PV_CR3, PV_CR4, PV_CR8, PV_EFER, PV_GDT_BASE, PV_IDT_BASE, PV_TR_BASE, PV_LDT_BASE, PV_STAR, PV_LSTAR
+        PV_FMASK, PV_KERNEL_GS_BASE, PV_TSC_OFFSET, PV_TSC_AUX, PV_GDT_LIMIT, PV_IDT_LIMIT, PV_TR_LIMIT, PV_LDT_LIMIT
+        PV_LDT_SELECTOR, PV_TR_SELECTOR, PV_INTERRUPT_FLAG, PV_IOPL
+    uint64_t pv_virtual_get(pv_vcpu *c, pv_which which)
+    void pv_virtual_set(pv_vcpu *c, pv_which which, uint64_t value)
     uint64_t pv_clock_ns()
     void pv_set_cr3(pv_vcpu *c, uint64_t gpa)
     struct pv_field:

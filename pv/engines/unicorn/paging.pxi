@@ -3,7 +3,7 @@
 
 cdef pv_vcpu *with_tables(pv_vcpu *c) except NULL:
     """`c`, where its page tables are the monitor's. Raises EngineError where it is closed, or made for mode "trap"."""
-    if alive(c).tables.roots == NULL:
+    if alive(c).mode != PV_PARAVIRT:
         raise EngineError("this machine has shadow page tables, not the monitor's own: its technique is no paravirt")
     return c
 
@@ -34,12 +34,6 @@ cdef class Tables:
     def active(self):
         return self.c.tables.active
 
-    def root_gpa(self, uint32_t root):
-        """Where the processor finds the tables of a space: what nested paging starts from. Raises GuestError(EINVAL)."""
-        if root >= PV_SPACES or not with_tables(self.c).tables.roots[root]:
-            raise GuestError(EINVAL, f"no space {root}")
-        return pv_page_gpa(self.c.tables.roots[root])
-
     def map(self, uint32_t root, uint64_t gva, uint64_t gpa, uint64_t pages, uint32_t flags):
         if pages > PAGES_MOST:
             raise GuestError(E2BIG)
@@ -59,19 +53,30 @@ cdef class Tables:
 
 
 cdef class Shadow:
-    """Shadow page tables (pv.engines.base.Shadow). All that change them raise EngineError where there are none."""
+    """What the processor keeps of the guest's page tables (pv.engines.base.Shadow): under trap shadows of them, under
+    hardware its own TLB alone. All that change it raise EngineError where the tables are the monitor's."""
 
     cdef Core core
     cdef pv_vcpu *c
 
     def load(self, uint64_t cr3):
-        pv_shadow_load(with_shadow(self.c), cr3)
+        if pv_hardware(alive(self.c)):
+            pv_virtual_set(self.c, PV_CR3, cr3)
+            pv_set_cr3(self.c, cr3)
+        else:
+            pv_shadow_load(with_shadow(self.c), cr3)
 
     def invalidate(self, uint64_t gva):
-        pv_shadow_invalidate(with_shadow(self.c), gva)
+        if pv_hardware(alive(self.c)):
+            pv_uc.tlb_flush_page(self.c.cpu, gva)
+        else:
+            pv_shadow_invalidate(with_shadow(self.c), gva)
 
     def flush(self):
-        pv_shadow_flush(with_shadow(self.c))
+        if pv_hardware(alive(self.c)):
+            pv_uc.tlb_flush(self.c.cpu)
+        else:
+            pv_shadow_flush(with_shadow(self.c))
 
     def statistics(self):
         cdef pv_shadow *s = &self.c.shadow

@@ -28,8 +28,6 @@ cdef class Saved(Counted):
         cdef dict state = {}
         if c.dead:
             raise StateError("the engine of this machine has ended")
-        if c.guest_mode:
-            raise StateError("a processor in guest mode cannot be saved")
         for i in range(pv_field_count):
             f = &pv_fields[i]
             if f.count == 1:

@@ -39,8 +39,8 @@ cdef class Verbs(Registers):
 
     def swap_gs(self):
         cdef uint64_t base = pv_segment(self.c, PV_GS).base
-        pv_segment(self.c, PV_GS).base = self.c.v.kernel_gs_base
-        self.c.v.kernel_gs_base = base
+        pv_segment(self.c, PV_GS).base = pv_virtual_get(self.c, PV_KERNEL_GS_BASE)
+        pv_virtual_set(self.c, PV_KERNEL_GS_BASE, base)
 
     def read_linear(self, uint64_t gva, unsigned int size_bytes, *, bint write=False):
         if size_bytes > 4096:
@@ -64,7 +64,7 @@ cdef class Verbs(Registers):
 
     def translate(self, uint64_t gva, *, bint write=False):
         cdef pv_mapping to
-        if self.c.mode != PV_TRAP:
+        if self.c.mode == PV_PARAVIRT:
             raise RuntimeError("a paravirtual guest has no page tables of its own: ask tables.lookup()")
         cdef pv_fault fault = pv_guest_walk(alive(self.c), gva, (PF_W if write else 0) | (PF_U if pv_user(self.c) else 0), &to)
         if fault.vector >= 0:
@@ -79,6 +79,8 @@ cdef class Verbs(Registers):
         return a, b, c, d
 
     def set_task_switched(self, bint on):
+        if pv_hardware(self.c):
+            return  # CR0 is the guest's own, TS and EM in it
         cdef uint64_t *cr0 = <uint64_t *>(self.c.env + ENV_CR)
         cdef uint32_t *hflags = <uint32_t *>(self.c.env + ENV_HFLAGS)
         cr0[0] = (cr0[0] & ~<uint64_t>8) | (8 if on else 0)

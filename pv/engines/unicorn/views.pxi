@@ -57,176 +57,192 @@ cdef class VirtualCpu:
 
     @property
     def interrupt_flag(self):
-        return self.c.v.interrupt_flag != 0
+        return pv_virtual_get(self.c, PV_INTERRUPT_FLAG) != 0
 
     @interrupt_flag.setter
     def interrupt_flag(self, bint on):
-        self.c.v.interrupt_flag = on
+        pv_virtual_set(self.c, PV_INTERRUPT_FLAG, on)
 
     @property
     def cr0(self):
-        return self.c.v.cr0
+        return pv_virtual_get(self.c, PV_CR0)
 
     @cr0.setter
     def cr0(self, uint64_t value):
-        self.c.v.cr0 = value
+        pv_virtual_set(self.c, PV_CR0, value)
 
     @property
     def cr2(self):
-        return self.c.v.cr2
+        return pv_virtual_get(self.c, PV_CR2)
 
     @cr2.setter
     def cr2(self, uint64_t value):
-        self.c.v.cr2 = value
+        pv_virtual_set(self.c, PV_CR2, value)
 
     @property
     def cr3(self):
-        return self.c.v.cr3
+        return pv_virtual_get(self.c, PV_CR3)
 
     @cr3.setter
     def cr3(self, uint64_t value):
-        self.c.v.cr3 = value
+        pv_virtual_set(self.c, PV_CR3, value)
 
     @property
     def cr4(self):
-        return self.c.v.cr4
+        return pv_virtual_get(self.c, PV_CR4)
 
     @cr4.setter
     def cr4(self, uint64_t value):
-        self.c.v.cr4 = value
+        pv_virtual_set(self.c, PV_CR4, value)
 
     @property
     def cr8(self):
-        return self.c.v.cr8
+        return pv_virtual_get(self.c, PV_CR8)
 
     @cr8.setter
     def cr8(self, uint64_t value):
-        self.c.v.cr8 = value
+        pv_virtual_set(self.c, PV_CR8, value)
 
     @property
     def efer(self):
-        return self.c.v.efer
+        return pv_virtual_get(self.c, PV_EFER)
 
     @efer.setter
     def efer(self, uint64_t value):
-        self.c.v.efer = value
+        pv_virtual_set(self.c, PV_EFER, value)
 
     @property
     def gdt_base(self):
-        return self.c.v.gdt_base
+        return pv_virtual_get(self.c, PV_GDT_BASE)
 
     @gdt_base.setter
     def gdt_base(self, uint64_t value):
-        self.c.v.gdt_base = value
-
-    @property
-    def idt_base(self):
-        return self.c.v.idt_base
-
-    @idt_base.setter
-    def idt_base(self, uint64_t value):
-        self.c.v.idt_base = value
-
-    @property
-    def tr_base(self):
-        return self.c.v.tr_base
-
-    @tr_base.setter
-    def tr_base(self, uint64_t value):
-        self.c.v.tr_base = value
-
-    @property
-    def ldt_base(self):
-        return self.c.v.ldt_base
-
-    @ldt_base.setter
-    def ldt_base(self, uint64_t value):
-        self.c.v.ldt_base = value
-
-    @property
-    def star(self):
-        return self.c.v.star
-
-    @star.setter
-    def star(self, uint64_t value):
-        self.c.v.star = value
-
-    @property
-    def lstar(self):
-        return self.c.v.lstar
-
-    @lstar.setter
-    def lstar(self, uint64_t value):
-        self.c.v.lstar = value
-
-    @property
-    def fmask(self):
-        return self.c.v.fmask
-
-    @fmask.setter
-    def fmask(self, uint64_t value):
-        self.c.v.fmask = value
-
-    @property
-    def kernel_gs_base(self):
-        return self.c.v.kernel_gs_base
-
-    @kernel_gs_base.setter
-    def kernel_gs_base(self, uint64_t value):
-        self.c.v.kernel_gs_base = value
+        pv_virtual_set(self.c, PV_GDT_BASE, value)
 
     @property
     def gdt_limit(self):
-        return self.c.v.gdt_limit
+        return pv_virtual_get(self.c, PV_GDT_LIMIT)
 
     @gdt_limit.setter
     def gdt_limit(self, uint32_t value):
-        self.c.v.gdt_limit = value
+        pv_virtual_set(self.c, PV_GDT_LIMIT, value)
+
+    @property
+    def idt_base(self):
+        return pv_virtual_get(self.c, PV_IDT_BASE)
+
+    @idt_base.setter
+    def idt_base(self, uint64_t value):
+        pv_virtual_set(self.c, PV_IDT_BASE, value)
 
     @property
     def idt_limit(self):
-        return self.c.v.idt_limit
+        return pv_virtual_get(self.c, PV_IDT_LIMIT)
 
     @idt_limit.setter
     def idt_limit(self, uint32_t value):
-        self.c.v.idt_limit = value
-
-    @property
-    def tr_limit(self):
-        return self.c.v.tr_limit
-
-    @tr_limit.setter
-    def tr_limit(self, uint32_t value):
-        self.c.v.tr_limit = value
-
-    @property
-    def ldt_limit(self):
-        return self.c.v.ldt_limit
-
-    @ldt_limit.setter
-    def ldt_limit(self, uint32_t value):
-        self.c.v.ldt_limit = value
+        pv_virtual_set(self.c, PV_IDT_LIMIT, value)
 
     @property
     def ldt_selector(self):
-        return self.c.v.ldt_selector
+        return pv_virtual_get(self.c, PV_LDT_SELECTOR)
 
     @ldt_selector.setter
     def ldt_selector(self, uint16_t value):
-        self.c.v.ldt_selector = value
+        pv_virtual_set(self.c, PV_LDT_SELECTOR, value)
+
+    @property
+    def ldt_base(self):
+        return pv_virtual_get(self.c, PV_LDT_BASE)
+
+    @ldt_base.setter
+    def ldt_base(self, uint64_t value):
+        pv_virtual_set(self.c, PV_LDT_BASE, value)
+
+    @property
+    def ldt_limit(self):
+        return pv_virtual_get(self.c, PV_LDT_LIMIT)
+
+    @ldt_limit.setter
+    def ldt_limit(self, uint32_t value):
+        pv_virtual_set(self.c, PV_LDT_LIMIT, value)
 
     @property
     def tr_selector(self):
-        return self.c.v.tr_selector
+        return pv_virtual_get(self.c, PV_TR_SELECTOR)
 
     @tr_selector.setter
     def tr_selector(self, uint16_t value):
-        self.c.v.tr_selector = value
+        pv_virtual_set(self.c, PV_TR_SELECTOR, value)
+
+    @property
+    def tr_base(self):
+        return pv_virtual_get(self.c, PV_TR_BASE)
+
+    @tr_base.setter
+    def tr_base(self, uint64_t value):
+        pv_virtual_set(self.c, PV_TR_BASE, value)
+
+    @property
+    def tr_limit(self):
+        return pv_virtual_get(self.c, PV_TR_LIMIT)
+
+    @tr_limit.setter
+    def tr_limit(self, uint32_t value):
+        pv_virtual_set(self.c, PV_TR_LIMIT, value)
+
+    @property
+    def star(self):
+        return pv_virtual_get(self.c, PV_STAR)
+
+    @star.setter
+    def star(self, uint64_t value):
+        pv_virtual_set(self.c, PV_STAR, value)
+
+    @property
+    def lstar(self):
+        return pv_virtual_get(self.c, PV_LSTAR)
+
+    @lstar.setter
+    def lstar(self, uint64_t value):
+        pv_virtual_set(self.c, PV_LSTAR, value)
+
+    @property
+    def fmask(self):
+        return pv_virtual_get(self.c, PV_FMASK)
+
+    @fmask.setter
+    def fmask(self, uint64_t value):
+        pv_virtual_set(self.c, PV_FMASK, value)
+
+    @property
+    def kernel_gs_base(self):
+        return pv_virtual_get(self.c, PV_KERNEL_GS_BASE)
+
+    @kernel_gs_base.setter
+    def kernel_gs_base(self, uint64_t value):
+        pv_virtual_set(self.c, PV_KERNEL_GS_BASE, value)
+
+    @property
+    def tsc_offset(self):
+        return pv_virtual_get(self.c, PV_TSC_OFFSET)
+
+    @tsc_offset.setter
+    def tsc_offset(self, uint64_t value):
+        pv_virtual_set(self.c, PV_TSC_OFFSET, value)
+
+    @property
+    def tsc_aux(self):
+        return pv_virtual_get(self.c, PV_TSC_AUX)
+
+    @tsc_aux.setter
+    def tsc_aux(self, uint64_t value):
+        pv_virtual_set(self.c, PV_TSC_AUX, value)
 
     @property
     def iopl(self):
-        return self.c.v.iopl
+        return pv_virtual_get(self.c, PV_IOPL)
 
     @iopl.setter
     def iopl(self, uint8_t value):
-        self.c.v.iopl = value
+        pv_virtual_set(self.c, PV_IOPL, value)

@@ -21,7 +21,7 @@ uint64_t pv_arena(struct pv_vcpu *c, uint8_t *base, uint32_t pages)
     const struct { void **array; uint64_t size; bool wanted; } arrays[] = {
         { (void **)&c->pool.base, pages * PV_PAGE, true },
         { (void **)&c->pool.next, pages * sizeof *c->pool.next, true },
-        { (void **)&c->tables.roots, PV_SPACES * sizeof *c->tables.roots, c->mode == PV_PARAVIRT },
+        { (void **)&c->tables.roots, PV_SPACES * sizeof *c->tables.roots, c->mode != PV_TRAP },
         { (void **)&c->shadow.pages, pages * sizeof *c->shadow.pages, c->mode == PV_TRAP },
         { (void **)&c->shadow.hash, chains * sizeof *c->shadow.hash, c->mode == PV_TRAP },
         { (void **)&c->shadow.unsync_list, pages * sizeof *c->shadow.unsync_list, c->mode == PV_TRAP },
@@ -135,7 +135,7 @@ static bool shadow_holds(const struct pv_vcpu *c, uint8_t *levels)
 /* What the processor walks is the root in use: no other page of the pool is a root, and guest memory is none. */
 static bool root_holds(const struct pv_vcpu *c)
 {
-    uint32_t root = c->mode == PV_PARAVIRT ? c->tables.roots[c->tables.active] : c->shadow.root;
+    uint32_t root = c->mode != PV_TRAP ? c->tables.roots[c->tables.active] : c->shadow.root;
     return root && ENV64(c->env, ENV_CR + 24) == pv_page_gpa(root);
 }
 
@@ -145,11 +145,11 @@ bool pv_arena_check(const struct pv_vcpu *c, uint8_t *levels, bool begun)
 {
     uint32_t free_pages = 0;
     if (!c->pool.used || c->pool.used > c->pool.pages || c->pool.free_head >= c->pool.used || !tables_lead_inside(c)
-        || !(c->mode == PV_PARAVIRT ? tables_hold(c, levels) : shadow_holds(c, levels)))
+        || !(c->mode != PV_TRAP ? tables_hold(c, levels) : shadow_holds(c, levels)))
         return false;
     for (uint32_t page = c->pool.free_head; page; page = c->pool.next[page]) /* what is free is not in use as well */
         if (++free_pages > c->pool.used || c->pool.next[page] >= c->pool.used || levels[page]
             || (c->mode == PV_TRAP && (page < PV_SHADOW_FIRST || c->shadow.pages[page].live)))
             return false;
-    return !begun || root_holds(c);
+    return !begun || pv_hardware(c) || root_holds(c);
 }

@@ -27,7 +27,7 @@ static struct pv_fault through_idt(struct pv_vcpu *c, int vector, bool has_error
 {
     uint32_t ext = source == PV_SOFTWARE ? 0 : EXT, code = (uint32_t)vector * 8 + IDT_BIT + ext;
     uint64_t gate[2], descriptor, rsp = *pv_register(c, PV_RSP), top, rflags = pv_rflags(c);
-    int cpl = pv_user(c) ? 3 : 0;
+    int cpl = pv_seen_cpl(c);
     if (16u * (uint32_t)vector + 15 > c->v.idt_limit)
         return PV_FAULT_CODE(VEC_GP, code);
     struct pv_fault fault = pv_linear(c, c->v.idt_base + 16u * (uint32_t)vector, gate, 16, false, false);
@@ -46,10 +46,10 @@ static struct pv_fault through_idt(struct pv_vcpu *c, int vector, bool has_error
         return fault;
     }
     int dpl = (int)(descriptor >> 45 & 3), level = descriptor >> 42 & 1 ? cpl : dpl; /* conforming keeps the level */
-    if (dpl > cpl || (level != 0 && level != 3))
+    if (dpl > cpl || (level != 0 && level != 3 && !pv_hardware(c)))
         return PV_FAULT_CODE(VEC_GP, (selector & ~3u) | ext);
     if (ist || level < cpl) {
-        uint64_t at = ist ? 36 + 8 * (uint64_t)(ist - 1) : 4;
+        uint64_t at = ist ? 36 + 8 * (uint64_t)(ist - 1) : 4 + 8 * (uint64_t)level;
         if (at + 7 > c->v.tr_limit)
             return PV_FAULT_CODE(VEC_TS, (c->v.tr_selector & ~3u) | ext);
         fault = pv_linear(c, c->v.tr_base + at, &rsp, 8, false, false);
@@ -108,14 +108,18 @@ static bool contributory(int vector) { return vector == VEC_DE || (vector >= VEC
 void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, enum pv_source source)
 {
     int first = source == PV_EXCEPTION ? vector : -1, wanted = vector;
+    if (pv_hardware(c))
+        pv_see_registers(c);
     for (int tries = 0; tries < 4; tries++) {
         if (vector == VEC_PF && c->event_page)
             memcpy(c->event_page + 8, &c->v.cr2, 8);
-        struct pv_fault fault = c->mode == PV_TRAP || c->guest_mode ? through_idt(c, vector, has_error, error, source)
-                                                   : through_trap_table(c, vector, has_error, error, source);
+        struct pv_fault fault = c->mode == PV_PARAVIRT ? through_trap_table(c, vector, has_error, error, source)
+                                                      : through_idt(c, vector, has_error, error, source);
         if (fault.vector < 0) {
             c->events_delivered++;
             c->interrupts_delivered += source == PV_EXTERNAL;
+            if (vector == VEC_PF && pv_hardware(c))
+                ENV64(c->env, ENV_CR + 16) = c->v.cr2;
             return;
         }
         if (source == PV_SOFTWARE) { /* the fault is of the INT instruction, RIP stands behind it */
@@ -136,6 +140,19 @@ void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, e
         source = PV_EXCEPTION;
     }
     pv_stop(c, PV_SHUTDOWN, 0, "vector %d could not be delivered, nor the faults that followed", wanted);
+}
+
+/* What the processor delivers by itself under hardware: no exit, unless the control block says so of the exception. */
+void pv_happens(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, enum pv_source source)
+{
+    if (source != PV_EXCEPTION || !(c->controls.exceptions >> vector & 1)) {
+        pv_deliver(c, vector, has_error, error, source);
+        return;
+    }
+    struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, vector);
+    c->exit.error_code = error;
+    c->exit.address = c->v.cr2;
+    pv_answer(c, entry);
 }
 
 /* Enter the level that a return names: IRET, and far RET outward (SDM vol. 2, IRET). */
@@ -250,9 +267,9 @@ bool pv_system_call(struct pv_vcpu *c, uint64_t next_rip)
         return false;
     *pv_register(c, PV_RCX) = next_rip;
     *pv_register(c, PV_R11) = rflags & ~(uint64_t)FLAG_RF;
-    uint16_t base = (uint16_t)(c->v.star >> 32);
+    uint16_t base = (uint16_t)(pv_virtual_get(c, PV_STAR) >> 32);
     pv_enter_level(c, 0, base & 0xfffc, (uint16_t)(base + 8));
-    ENV64(c->env, ENV_RIP) = c->v.lstar;
-    pv_set_rflags(c, rflags & ~(c->v.fmask | FLAG_RF));
+    ENV64(c->env, ENV_RIP) = pv_virtual_get(c, PV_LSTAR);
+    pv_set_rflags(c, rflags & ~(pv_virtual_get(c, PV_FMASK) | FLAG_RF));
     return true;
 }

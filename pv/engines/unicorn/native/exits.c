@@ -79,8 +79,6 @@ struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t 
     r->cr3 = ENV64(c->env, ENV_CR + 24);
     r->cpl = (uint8_t)pv_cpl(c);
     memcpy(r->registers, c->env, sizeof r->registers);
-    if (c->guest_mode)
-        pv_see_registers(c);
     c->exit.reason = reason;
     c->exit.key = key;
     c->exit.insn = NULL;
@@ -90,7 +88,7 @@ struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t 
 
 /* ---- what is native: events that need no policy ---- */
 
-static bool has_error_code(int vector) { return vector == VEC_DF || (vector >= VEC_TS && vector <= VEC_PF) || vector == 17; }
+bool pv_has_error_code(int vector) { return vector == VEC_DF || (vector >= VEC_TS && vector <= VEC_PF) || vector == 17; }
 
 static void reflect(struct pv_vcpu *c)
 {
@@ -100,7 +98,7 @@ static void reflect(struct pv_vcpu *c)
     else {
         if (vector == VEC_PF)
             c->v.cr2 = c->exit.address;
-        pv_deliver(c, vector, has_error_code(vector), c->exit.error_code, PV_EXCEPTION);
+        pv_deliver(c, vector, pv_has_error_code(vector), c->exit.error_code, PV_EXCEPTION);
     }
 }
 
@@ -166,8 +164,6 @@ static void deliver_interrupt(struct pv_vcpu *c)
 {
     pv_close_window(c);
     c->interrupt_pending = false;
-    if (c->guest_mode)
-        pv_see_registers(c);
     pv_take_gil(c);
     int vector = pv_python.acknowledge(c);
     if (vector >= 0 && c->why == PV_RUNNING)
@@ -219,8 +215,10 @@ void pv_settle(struct pv_vcpu *c)
             open_window(c);
         else
             deliver_interrupt(c);
-    } else if (c->interrupt_pending && c->guest_mode) {
+    } else if (c->interrupt_pending && pv_hardware(c)) {
         open_window(c); /* its STI and POPF do not exit: the processor says when */
+    } else if (!c->interrupt_pending) {
+        pv_close_window(c);
     }
     if (c->why == PV_RUNNING && c->exits >= c->max_exits)
         pv_stop(c, PV_MAX_EXITS, 0, "after %llu exits", (unsigned long long)c->exits);

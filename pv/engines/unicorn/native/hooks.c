@@ -39,10 +39,9 @@ int pv_length_here(struct pv_vcpu *c, bool *string)
 
 static bool ring_holds(struct pv_vcpu *c)
 {
-    int cpl = pv_cpl(c);
-    if (cpl == c->ring || cpl == 3)
+    if (pv_level_holds(c))
         return true;
-    pv_stop(c, PV_ESCAPED, 0, "the guest runs at CPL %d at RIP %#llx", cpl, (unsigned long long)ENV64(c->env, ENV_RIP));
+    pv_stop(c, PV_ESCAPED, 0, "the guest runs at CPL %d at RIP %#llx", pv_cpl(c), (unsigned long long)ENV64(c->env, ENV_RIP));
     pv_uc.emu_stop(c->uc);
     return false;
 }
@@ -118,6 +117,10 @@ static __attribute__((noinline, cold)) void single_step(struct pv_vcpu *c, uint6
     if (c->exit.reason == R_SEGMENT && ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ)
         return;
     c->waiting = false;
+    if (pv_hardware(c)) {
+        pv_happens(c, VEC_DB, false, 0, PV_EXCEPTION);
+        return;
+    }
     struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, VEC_DB);
     c->exit.error_code = 0;
     pv_answer(c, entry);
@@ -131,7 +134,14 @@ static void leave_block(struct pv_vcpu *c)
         ENV64(c->env, ENV_RIP) += (uint64_t)pv_length_here(c, NULL);
         ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ; /* the instruction in the shadow is done */
     } else if (how == PV_LEAVE_FAULT)
-        pv_deliver(c, c->leave_fault.vector, c->leave_fault.has_error, c->leave_fault.error, PV_EXCEPTION);
+        (pv_hardware(c) ? pv_happens : pv_deliver)(c, c->leave_fault.vector, c->leave_fault.has_error, c->leave_fault.error, PV_EXCEPTION);
+}
+
+/* Under hardware an event that the control block does not name is the guest's: delivered as the processor would. */
+static void by_itself(struct pv_vcpu *c, int vector, bool software)
+{
+    c->v.cr2 = ENV64(c->env, ENV_CR + 16);
+    pv_deliver(c, vector, !software && pv_has_error_code(vector), ENV32(c->env, ENV_ERROR_CODE), software ? PV_SOFTWARE : PV_EXCEPTION);
 }
 
 static void on_interrupt(uc_engine *uc, uint32_t number, void *user)
@@ -151,7 +161,9 @@ static void on_interrupt(uc_engine *uc, uint32_t number, void *user)
         instruction = true;
     } else if (number > 0xff) {
         pv_stop(c, PV_ENGINE_ERROR, 0, "the engine reports event %#x at RIP %#llx", number, (unsigned long long)ENV64(c->env, ENV_RIP));
-    } else if (number == VEC_PF && pv_cpl(c) != c->ring && pv_cpl(c) != 3 && ENV32(c->env, ENV_ERROR_CODE) & PF_FETCH) {
+    } else if (pv_hardware(c)) {
+        by_itself(c, (int)number, software);
+    } else if (number == VEC_PF && !pv_level_holds(c) && ENV32(c->env, ENV_ERROR_CODE) & PF_FETCH) {
         /* Translating the first block at that privilege came upon a page that is not there: on_new_block was not asked. */
         c->escaped = true;
         pv_uc.emu_stop(c->uc);
@@ -179,7 +191,8 @@ static void on_interrupt(uc_engine *uc, uint32_t number, void *user)
 /* VMCALL (C1) or VMMCALL (D9), where the monitor takes them; the processor beneath knows neither. */
 bool pv_asks(struct pv_vcpu *c, const uint8_t *code, int have)
 {
-    bool taken = c->guest_mode ? ENV64(c->env, ENV_INTERCEPT) >> PV_VMMCALL_BIT & 1 : c->mode == PV_PARAVIRT;
+    enum { VMMCALL_BIT = 0x81 - 0x60 };
+    bool taken = pv_hardware(c) ? c->controls.instructions >> VMMCALL_BIT & 1 : c->mode == PV_PARAVIRT;
     return taken && have >= 3 && code[0] == 0x0f && code[1] == 0x01 && (code[2] == 0xc1 || code[2] == 0xd9);
 }
 
@@ -208,9 +221,13 @@ static bool on_invalid(uc_engine *uc, void *user)
             int at = prefixes(code, have);
             bool icebp = at < have && code[at] == 0xf1; /* INT1: a debug exception behind it (SDM vol. 2, INT n) */
             ENV64(c->env, ENV_RIP) += icebp ? (uint64_t)at + 1 : 0;
-            struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, icebp ? VEC_DB : VEC_UD);
-            c->exit.error_code = 0;
-            pv_answer(c, entry);
+            if (pv_hardware(c)) {
+                pv_deliver(c, icebp ? VEC_DB : VEC_UD, false, 0, PV_EXCEPTION);
+            } else {
+                struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, icebp ? VEC_DB : VEC_UD);
+                c->exit.error_code = 0;
+                pv_answer(c, entry);
+            }
         }
     }
     pv_settle(c);
@@ -223,10 +240,9 @@ static bool on_invalid(uc_engine *uc, void *user)
 static void on_new_block(uc_engine *uc, uc_tb *block, uc_tb *before, void *user)
 {
     struct pv_vcpu *c = user;
-    int cpl = pv_cpl(c);
     (void)block;
     (void)before;
-    if (cpl != c->ring && cpl != 3) {
+    if (!pv_level_holds(c)) {
         c->escaped = true;
         pv_uc.emu_stop(uc);
     }
@@ -265,27 +281,31 @@ static void end_in_block(struct pv_vcpu *c, int how)
 static void begin_in_block(struct pv_vcpu *c)
 {
     c->in_hook = c->in_block = true;
-    if (pv_cpl(c) != c->ring && pv_cpl(c) != 3)
+    if (!pv_level_holds(c))
         pv_stop(c, PV_ESCAPED, 0, "the guest runs at CPL %d at RIP %#llx", pv_cpl(c), (unsigned long long)ENV64(c->env, ENV_RIP));
 }
 
 static void fault_in_block(struct pv_vcpu *c, struct pv_fault fault)
 {
+    c->leave = PV_LEAVE_FAULT;
+    c->leave_fault = fault;
+    if (pv_hardware(c))
+        return;
     pv_take(c, R_EXCEPTION, 0, fault.vector);
     c->exit.error_code = fault.error;
     c->exit.address = c->v.cr2;
-    c->leave = PV_LEAVE_FAULT;
-    c->leave_fault = fault;
 }
 
 /* SDM vol. 1, 19.5: CPL against IOPL, then the bitmap of the guest's own TSS. */
 static struct pv_fault check_port(struct pv_vcpu *c, uint32_t port, int size)
 {
     struct pv_fault denied = PV_FAULT_CODE(VEC_GP, 0), fault;
-    if (!pv_user(c) || c->v.iopl == 3)
+    if (pv_hardware(c))
+        pv_see_registers(c);
+    if (pv_seen_cpl(c) <= c->v.iopl)
         return PV_NO_FAULT;
     uint16_t map, bits;
-    if (c->mode != PV_TRAP || c->v.tr_limit < 103)
+    if (c->mode == PV_PARAVIRT || c->v.tr_limit < 103)
         return denied;
     fault = pv_linear(c, c->v.tr_base + 102, &map, 2, false, false);
     if (fault.vector >= 0)
@@ -299,6 +319,28 @@ static struct pv_fault check_port(struct pv_vcpu *c, uint32_t port, int size)
     return bits >> (port & 7) & ((1u << size) - 1) ? denied : PV_NO_FAULT;
 }
 
+/* An access to a port: an exit, unless the bitmap of the control block lets the guest have the port to itself (hardware). */
+static void access_port(struct pv_vcpu *c, int write, uint32_t port, int size, uint32_t value)
+{
+    struct pv_entry *entry;
+    bool passed = pv_hardware(c);
+    for (uint32_t at = port; passed && at < port + (uint32_t)size; at++)
+        passed = !(c->port_map[(at & 0xffff) / 8] >> (at & 7) & 1);
+    if (passed) {
+        entry = pv_entry_for(c, R_IO, write, port & 0xffff);
+        c->ports_passed++;
+        c->exit.reason = R_IO;
+        c->exit.key = port & 0xffff;
+        c->exit.insn = NULL;
+        c->exit.length = 0;
+    } else {
+        entry = pv_take(c, R_IO, write, port & 0xffff);
+    }
+    c->exit.size = (uint32_t)size;
+    c->exit.value = value;
+    pv_answer(c, entry);
+}
+
 static void on_out(uc_engine *uc, uint32_t port, int size, uint32_t value, void *user)
 {
     struct pv_vcpu *c = user;
@@ -308,10 +350,7 @@ static void on_out(uc_engine *uc, uint32_t port, int size, uint32_t value, void 
     if (fault.vector >= 0) {
         fault_in_block(c, fault);
     } else {
-        struct pv_entry *entry = pv_take(c, R_IO, 1, port & 0xffff);
-        c->exit.size = (uint32_t)size;
-        c->exit.value = value;
-        pv_answer(c, entry);
+        access_port(c, 1, port, size, value);
     }
     end_in_block(c, PV_LEAVE_ADVANCE);
 }
@@ -326,9 +365,7 @@ static uint32_t on_in(uc_engine *uc, uint32_t port, int size, void *user)
     if (fault.vector >= 0) {
         fault_in_block(c, fault);
     } else {
-        struct pv_entry *entry = pv_take(c, R_IO, 0, port & 0xffff);
-        c->exit.size = (uint32_t)size;
-        pv_answer(c, entry);
+        access_port(c, 0, port, size, 0);
     }
     bool string = false;
     if (must_leave(c) && c->leave == PV_LEAVE_NONE && c->why != PV_RAISED && pv_length_here(c, &string) && !string) {
@@ -348,12 +385,13 @@ static void on_syscall(uc_engine *uc, void *user)
     (void)uc;
     begin_in_block(c);
     uint64_t start = c->timing ? pv_clock_ns() : 0;
-    struct pv_entry *entry = pv_take(c, R_SYSCALL, 0, 0);
-    if (!entry->row || locked || !pv_system_call(c, ENV64(c->env, ENV_RIP) + (uint64_t)length)) {
+    struct pv_entry *entry = pv_hardware(c) ? NULL : pv_take(c, R_SYSCALL, 0, 0); /* none: the processor enters by itself */
+    c->system_calls += !entry;
+    if ((entry && !entry->row) || locked || !pv_system_call(c, ENV64(c->env, ENV_RIP) + (uint64_t)length)) {
         c->leave = PV_LEAVE_FAULT;
         c->leave_fault = PV_FAULT(VEC_UD);
     }
-    if (c->timing)
+    if (c->timing && entry)
         pv_time(entry, start);
     end_in_block(c, PV_LEAVE_STAY);
     ENV64(c->env, ENV_RIP) -= (uint64_t)length; /* the engine adds it when the hook returns */

@@ -93,7 +93,7 @@ struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t 
         uint64_t address = gva + done, part = PV_PAGE - (address & (PV_PAGE - 1));
         if (part > size - done)
             part = size - done;
-        if (c->mode == PV_TRAP || c->nested) {
+        if (c->mode != PV_PARAVIRT) {
             struct pv_fault fault = pv_guest_walk(c, address, (write ? PF_W : 0) | (user ? PF_U : 0), &mapping);
             if (fault.vector >= 0) {
                 if (fault.vector == VEC_PF)
@@ -131,11 +131,10 @@ struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t 
 /* Behind nested paging the processor walks the guest's own tables; a guest-physical address is the RAM's. */
 static bool code_walk(struct pv_vcpu *c, uint64_t gva, struct pv_mapping *to)
 {
-    if (!c->nested) /* a shadow may have been emptied while a block runs that was fetched through it */
+    if (!pv_hardware(c)) /* a shadow may have been emptied while a block runs that was fetched through it */
         return pv_processor_walk(c, gva, to)
             || (c->mode == PV_TRAP && c->in_hook && pv_guest_walk(c, gva, PF_I | PV_PEEK, to).vector < 0);
-    c->v.cr3 = ENV64(c->env, ENV_CR + 24);
-    return pv_guest_walk(c, gva, PF_I, to).vector < 0;
+    return pv_guest_walk(c, gva, PF_I | PV_PEEK, to).vector < 0; /* the processor has set the accessed bits */
 }
 
 /* The instruction bytes at rip, as many as can be read. The processor has just fetched them, so its tables map them. */

@@ -77,7 +77,7 @@ static void enter_engine(struct pv_vcpu *c)
             else
                 break;
         } while (!error && c->why == PV_RUNNING);
-        if (c->why != PV_ESCAPED && pv_cpl(c) != c->ring && pv_cpl(c) != 3)
+        if (c->why != PV_ESCAPED && !pv_level_holds(c))
             hold_ring(c); /* stopped between the load of SS and the block after it */
     }
     c->abort_jump = outer;

@@ -11,7 +11,7 @@ static uint32_t high(uint64_t d) { return (uint32_t)(d >> 32); }
 
 void pv_enter_level(struct pv_vcpu *c, int cpl, uint16_t cs, uint16_t ss)
 {
-    uint32_t real = cpl == 3 ? 3 : c->ring;
+    uint32_t real = cpl == 3 || pv_hardware(c) ? (uint32_t)cpl : c->ring;
     *pv_segment(c, PV_CS) = (struct pv_segment){ (cs & ~3u) | real, 0, 0, 0xffffffff, 0x00af9b00 | real << 13 };
     *pv_segment(c, PV_SS) = (struct pv_segment){ (ss & ~3u) | real, 0, 0, 0xffffffff, 0x00cf9300 | real << 13 };
     ENV32(c->env, ENV_HFLAGS) = (ENV32(c->env, ENV_HFLAGS) & ~(uint32_t)(HF_CPL | HF_INHIBIT_IRQ)) | HF_CS64 | HF_CS32 | HF_SS32 | real;
@@ -128,7 +128,7 @@ enum { FLAG_IF = 1 << 9, FLAG_IOPL = 3 << 12, FLAG_NT = 1 << 14, FLAG_VM = 1 << 
 
 bool pv_interrupts_on(struct pv_vcpu *c)
 {
-    if (c->guest_mode)
+    if (pv_hardware(c))
         return ENV64(c->env, ENV_EFLAGS) & FLAG_IF; /* a guest at CPL 0 has the real one */
     return c->event_page ? c->event_page[0] : c->v.interrupt_flag;
 }
@@ -145,7 +145,7 @@ uint64_t pv_rflags(struct pv_vcpu *c)
 {
     uint64_t flags = 0;
     pv_uc.reg_read(c->uc, UC_X86_REG_RFLAGS, &flags);
-    if (c->guest_mode)
+    if (pv_hardware(c))
         return flags | 2;
     flags &= ~(uint64_t)(FLAG_IF | FLAG_IOPL);
     return flags | (pv_interrupts_on(c) ? FLAG_IF : 0) | (uint64_t)c->v.iopl << 12 | 2;
@@ -156,6 +156,6 @@ void pv_set_rflags(struct pv_vcpu *c, uint64_t rflags)
 {
     pv_set_interrupts(c, rflags & FLAG_IF);
     c->v.iopl = rflags >> 12 & 3;
-    uint64_t real = (rflags & (FLAG_KEPT | FLAG_NT)) | (c->guest_mode ? rflags & (FLAG_IF | FLAG_IOPL) : FLAG_IF) | 2;
+    uint64_t real = (rflags & (FLAG_KEPT | FLAG_NT)) | (pv_hardware(c) ? rflags & (FLAG_IF | FLAG_IOPL) : FLAG_IF) | 2;
     pv_uc.reg_write(c->uc, UC_X86_REG_RFLAGS, &real);
 }

@@ -1,51 +1,84 @@
-/* Guest mode: the processor's own intercepts (APM vol. 2, 15.9-15.12), entered by setting state, never by VMRUN.
+/* Guest mode: the processor's own intercepts and nested paging (APM vol. 2, 15.9-15.12, 15.25), entered by setting state,
+ * never by VMRUN. EFER.SVME stays clear, so the guest cannot execute an SVM instruction.
  *
- * EFER.SVME stays clear, so the guest cannot execute an SVM instruction. */
+ * Every guest is in guest mode: CPUID exits by an intercept. Under hardware it is all there is: the guest runs at its own
+ * CPL 0, on its own page tables over nested ones, and the control block says what exits. What the processor holds while the
+ * guest runs is the guest's; the monitor's is a stack frame that emu_start left, and comes back when a hook is called: that
+ * is the whole of saving and loading state at an exit and an entry. */
 #include "vcpu.h"
+#include <stdlib.h>
 
-enum { CR_READ = 0x00, CR_WRITE = 0x10, DR_READ = 0x20, DR_WRITE = 0x30, EXCEPTION = 0x40, VINTR = 0x64, CPUID = 0x72, HLT = 0x78,
-       INVLPG = 0x79, MSR = 0x7c, VMMCALL = 0x81, NPF = 0x400 };
+enum { CR_READ = 0x00, CR_WRITE = 0x10, DR_READ = 0x20, DR_WRITE = 0x30, EXCEPTION = 0x40, INSTRUCTION = 0x60, VINTR = 0x64,
+       RDTSC = 0x6e, CPUID = 0x72, MSR = 0x7c, VMMCALL = 0x81, NPF = 0x400 };
 enum { VMCB_MSR_MAP = 0x48, VMCB_EXIT_INFO_2 = 0x80 }; /* offsets in the control area */
+enum { MSR_MAP_READ = 1, NESTED_LONG_PAE_NX = 7, MAP_ALL = 15 };
+#define BIT(code) (1ull << ((code) - INSTRUCTION))
 
 /* What every guest runs under: CPUID exits. Nothing else is intercepted until it is asked for. */
 void pv_guest_mode_start(struct pv_vcpu *c)
 {
     ENV32(c->env, ENV_HFLAGS) |= HF_GUEST;
     ENV32(c->env, ENV_HFLAGS2) |= HF2_GIF;
-    ENV64(c->env, ENV_INTERCEPT) = 1ull << (CPUID - 0x60);
+    ENV64(c->env, ENV_INTERCEPT) = BIT(CPUID);
 }
 
-/* Run the guest at its own CPL 0 under these intercepts; a nested root of 0 leaves nested paging off. False: no pages. */
-bool pv_guest_mode(struct pv_vcpu *c, uint64_t intercepts, uint16_t cr_reads, uint16_t cr_writes, uint32_t exceptions, uint64_t nested_root)
+/* Nested tables that map all of guest memory at its own gpa, and the pages of the control block. False: no pages left. */
+bool pv_hardware_begin(struct pv_vcpu *c)
 {
-    if (!c->vmcb_page) { /* off the end of the pool: the shadow recycles all that is in it */
-        if (c->pool.used + PV_GUEST_MODE_PAGES > c->pool.pages)
-            return false;
-        c->pool.pages -= PV_GUEST_MODE_PAGES;
-        c->vmcb_page = c->pool.pages;
-        memset(pv_page(&c->pool, c->vmcb_page + 1), 0xff, 2 * PV_PAGE);
-        pv_page(&c->pool, c->vmcb_page)[VMCB_MSR_MAP / 8] = pv_page_gpa(c->vmcb_page + 1);
-    }
+    c->port_map = malloc(PV_PORT_MAP);
+    if (!c->port_map || c->pool.used + PV_CONTROL_PAGES > c->pool.pages)
+        return false;
+    memset(c->port_map, 0xff, PV_PORT_MAP);
+    c->pool.pages -= PV_CONTROL_PAGES; /* off the end of the pool, which hands out no page twice */
+    c->vmcb_page = c->pool.pages;
     c->ring = 0;
-    c->guest_mode = true;
-    ENV64(c->env, ENV_VMCB) = pv_page_gpa(c->vmcb_page);
-    ENV64(c->env, ENV_INTERCEPT) = intercepts | 1ull << (CPUID - 0x60);
-    ENV16(c->env, ENV_INTERCEPT_CR_READ) = cr_reads;
-    ENV16(c->env, ENV_INTERCEPT_CR_WRITE) = cr_writes;
-    ENV32(c->env, ENV_INTERCEPT_EXCEPTIONS) = exceptions;
-    c->nested = nested_root != 0;
-    if (c->nested) {
-        ENV32(c->env, ENV_HFLAGS2) |= HF2_NPT;
-        ENV64(c->env, ENV_NESTED_CR3) = nested_root;
-        ENV32(c->env, ENV_NESTED_MODE) = 7; /* long mode, PAE, NX */
-    } else {
-        ENV32(c->env, ENV_HFLAGS2) &= ~(uint32_t)HF2_NPT;
-    }
-    pv_uc.tlb_flush(c->cpu);
     return true;
 }
 
-/* In guest mode the processor holds what the guest loaded: copy what delivery and the page walk look at. */
+/* The pages of devices' windows exit, wherever they lie; those of memory do not. False: no pages left. */
+bool pv_nested_windows(struct pv_vcpu *c)
+{
+    uint64_t pages = c->ram_size / PV_PAGE;
+    if (pv_tables_map(c, 0, 0, 0, pages, MAP_ALL) != (int64_t)pages)
+        return false;
+    for (uint32_t i = 0; i < c->window_count; i++) {
+        uint64_t first = c->windows[i].first / PV_PAGE, last = c->windows[i].last / PV_PAGE;
+        if (first < pages && pv_tables_unmap(c, 0, first * PV_PAGE, (last < pages ? last + 1 : pages) - first) < 0)
+            return false;
+    }
+    pv_uc.tlb_flush(c->cpu);
+    c->nested_ready = true;
+    return true;
+}
+
+/* Load the control block: what was declared, and what the processor is to stop for besides (microcode.c). */
+void pv_hardware_controls(struct pv_vcpu *c)
+{
+    uint8_t *reads = (uint8_t *)pv_page(&c->pool, c->vmcb_page + 1) + 2048; /* of MSRs 0xc0000000 to 0xc0001fff, two bits each */
+    memset(pv_page(&c->pool, c->vmcb_page), 0, PV_PAGE);
+    memset(pv_page(&c->pool, c->vmcb_page + 1), 0xff, 2 * PV_PAGE);
+    pv_page(&c->pool, c->vmcb_page)[VMCB_MSR_MAP / 8] = pv_page_gpa(c->vmcb_page + 1);
+    for (uint32_t index = 0xc0000080; index < 0xc0000104; index++) {
+        int row = pv_msr_row(index);
+        if (row >= 0 && !(c->controls.msrs >> row & 1))
+            reads[(index & 0x1fff) / 4] &= (uint8_t)~(MSR_MAP_READ << 2 * (index & 3));
+    }
+    uint64_t window = ENV64(c->env, ENV_INTERCEPT) & BIT(VINTR);
+    ENV64(c->env, ENV_VMCB) = pv_page_gpa(c->vmcb_page);
+    ENV64(c->env, ENV_INTERCEPT) = c->controls.instructions | window | BIT(CPUID) | BIT(MSR) | BIT(RDTSC);
+    ENV16(c->env, ENV_INTERCEPT_CR_READ) = c->controls.cr_reads | 1u << 8;
+    ENV16(c->env, ENV_INTERCEPT_CR_WRITE) = c->controls.cr_writes | 1u << 3 | 1u << 8;
+    ENV16(c->env, ENV_INTERCEPT_DR_READ) = c->controls.dr_reads;
+    ENV16(c->env, ENV_INTERCEPT_DR_WRITE) = c->controls.dr_writes;
+    ENV32(c->env, ENV_INTERCEPT_EXCEPTIONS) = c->controls.exceptions;
+    ENV32(c->env, ENV_HFLAGS2) |= HF2_NPT;
+    ENV64(c->env, ENV_NESTED_CR3) = pv_page_gpa(c->tables.roots[0]);
+    ENV32(c->env, ENV_NESTED_MODE) = NESTED_LONG_PAE_NX;
+    pv_uc.tlb_flush(c->cpu);
+    pv_uc.ctl(c->uc, UC_CTL_WRITE(UC_CTL_TB_FLUSH, 0)); /* a block has the intercepts of when it was translated */
+}
+
+/* Copy what delivery and the check of ports look at, which the guest changes without exits. */
 void pv_see_registers(struct pv_vcpu *c)
 {
     const struct pv_segment *ldt = (struct pv_segment *)(c->env + ENV_LDT), *tr = (struct pv_segment *)(c->env + ENV_TR),
@@ -60,67 +93,114 @@ void pv_see_registers(struct pv_vcpu *c)
     c->v.tr_selector = (uint16_t)tr->selector;
     c->v.tr_base = tr->base;
     c->v.tr_limit = tr->limit;
-    if (!c->nested)
-        return; /* CR3 is the shadow's, and what the guest believes of control registers is the handlers' affair */
-    c->v.cr0 = ENV64(c->env, ENV_CR);
-    c->v.cr3 = ENV64(c->env, ENV_CR + 24);
-    c->v.cr4 = ENV64(c->env, ENV_CR + 32);
-    c->v.efer = ENV64(c->env, ENV_EFER);
+    c->v.iopl = ENV64(c->env, ENV_EFLAGS) >> 12 & 3;
 }
 
-/* What an exit code is here. An instruction's length is that of its decoding, or counted over its prefixes. */
-static const struct { uint16_t first, last; uint32_t reason; uint8_t write; bool instruction; } rows[] = {
-    { CR_READ, CR_READ + 15, R_CR, 0, true }, { CR_WRITE, CR_WRITE + 15, R_CR, 1, true },
-    { DR_READ, DR_READ + 15, R_DR, 0, true }, { DR_WRITE, DR_WRITE + 15, R_DR, 1, true },
-    { EXCEPTION, EXCEPTION + 31, R_EXCEPTION, 0, false }, { CPUID, CPUID, R_CPUID, 0, true }, { HLT, HLT, R_HLT, 0, true },
-    { INVLPG, INVLPG, R_INVLPG, 0, true }, { MSR, MSR, R_MSR_READ, 0, true }, { VMMCALL, VMMCALL, R_VMCALL, 0, true },
-    { NPF, NPF, R_EPT_VIOLATION, 0, false },
+/* What an exit code is here. insn: the handler needs the decoded instruction. */
+static const struct { uint16_t first, last; uint32_t reason; uint8_t write; bool instruction, insn; } rows[] = {
+    { CR_READ, CR_READ + 15, R_CR, 0, true, true }, { CR_WRITE, CR_WRITE + 15, R_CR, 1, true, true },
+    { DR_READ, DR_READ + 15, R_DR, 0, true, true }, { DR_WRITE, DR_WRITE + 15, R_DR, 1, true, true },
+    { EXCEPTION, EXCEPTION + 31, R_EXCEPTION, 0, false, false }, { 0x6a, 0x6b, R_GDTR_IDTR, 0, true, true },
+    { 0x6c, 0x6d, R_LDTR_TR, 0, true, true }, { RDTSC, RDTSC, R_RDTSC, 0, true, false }, { 0x6f, 0x6f, R_RDPMC, 0, true, false },
+    { CPUID, CPUID, R_CPUID, 0, true, false }, { 0x76, 0x76, R_INVD, 0, true, false }, { 0x77, 0x77, R_PAUSE, 0, true, false },
+    { 0x78, 0x78, R_HLT, 0, true, false }, { 0x79, 0x79, R_INVLPG, 0, true, true }, { MSR, MSR, R_MSR_READ, 0, true, false },
+    { VMMCALL, VMMCALL, R_VMCALL, 0, true, false }, { 0x89, 0x89, R_WBINVD, 0, true, false },
 };
+
+/* Whether the monitor asked for this exit, or the processor stopped for its own sake. */
+static bool declared(struct pv_vcpu *c, uint32_t code)
+{
+    const struct pv_controls *asked = &c->controls;
+    if (!pv_hardware(c) || code == CPUID)
+        return true;
+    if (code < EXCEPTION)
+        return (code < CR_WRITE ? asked->cr_reads : code < DR_READ ? asked->cr_writes : code < DR_WRITE ? asked->dr_reads : asked->dr_writes) >> (code & 15) & 1;
+    if (code < INSTRUCTION)
+        return asked->exceptions >> (code - EXCEPTION) & 1;
+    int row = code == MSR ? pv_msr_row((uint32_t)*pv_register(c, PV_RCX)) : -1;
+    return code == MSR ? row < 0 || asked->msrs >> row & 1 : asked->instructions >> (code - INSTRUCTION) & 1;
+}
+
+static int64_t key_of(struct pv_vcpu *c, uint32_t code, size_t row, const struct pv_decoded *slot)
+{
+    int64_t key = code - rows[row].first;
+    uint64_t rax = *pv_register(c, PV_RAX);
+    switch (rows[row].reason) {
+    case R_CR:
+    case R_DR:
+        return key * 2 + rows[row].write;
+    case R_CPUID:
+        return (uint32_t)rax;
+    case R_VMCALL:
+        return rax >> 31 ? PV_NO_NUMBER : (int64_t)rax;
+    case R_MSR_READ:
+        return (uint32_t)*pv_register(c, PV_RCX);
+    case R_GDTR_IDTR:
+    case R_LDTR_TR:
+        return slot->key;
+    case R_EXCEPTION:
+        return key;
+    default:
+        return 0;
+    }
+}
+
+/* An interrupt waited for a guest that could not take one; now it can. With interrupt-controller virtualization the
+ * processor delivers it by itself. */
+static void window_opens(struct pv_vcpu *c)
+{
+    pv_close_window(c);
+    if (pv_hardware(c) && !c->controls.apic_virtual)
+        pv_take(c, R_INTERRUPT_WINDOW, 0, 0);
+}
 
 void pv_svm_exit(struct pv_vcpu *c, uint32_t code)
 {
+    uint64_t rip = ENV64(c->env, ENV_RIP);
+    uint32_t access = ENV32(c->env, ENV_ERROR_CODE);
+    uint8_t bytes[15];
     if (code == VINTR) {
-        pv_close_window(c);
+        window_opens(c);
         return;
     }
-    uint8_t bytes[15];
-    int have = pv_fetch(c, ENV64(c->env, ENV_RIP), bytes);
+    if (code == NPF && pv_hardware(c)) {
+        pv_nested_fault(c, pv_page(&c->pool, c->vmcb_page)[VMCB_EXIT_INFO_2 / 8], access & (PF_W | PF_I));
+        return;
+    }
+    int have = pv_fetch(c, rip, bytes);
     if (code == EXCEPTION + VEC_UD && pv_asks(c, bytes, have))
         code = VMMCALL; /* without EFER.SVME the processor calls it undefined */
+    if (!declared(c, code) && pv_microcode(c, code, bytes, have))
+        return;
     size_t row = 0;
     while (row < sizeof rows / sizeof *rows && (code < rows[row].first || code > rows[row].last))
         row++;
     if (row == sizeof rows / sizeof *rows) {
-        pv_stop(c, PV_ENGINE_ERROR, 0, "intercept %#x, which was not asked for, at RIP %#llx", code, (unsigned long long)ENV64(c->env, ENV_RIP));
+        pv_stop(c, PV_ENGINE_ERROR, 0, "intercept %#x, which was not asked for, at RIP %#llx", code, (unsigned long long)rip);
         return;
     }
-    uint64_t rax = *pv_register(c, PV_RAX);
-    uint32_t access = ENV32(c->env, ENV_ERROR_CODE), reason = rows[row].reason;
-    int64_t key = code - rows[row].first;
-    if (reason == R_CR || reason == R_DR)
-        key = key * 2 + rows[row].write;
-    else if (reason == R_CPUID)
-        key = (uint32_t)rax;
-    else if (reason == R_VMCALL)
-        key = rax >> 31 ? PV_NO_NUMBER : (int64_t)rax;
-    else if (code == MSR) {
-        reason = access & 1 ? R_MSR_WRITE : R_MSR_READ;
-        key = (uint32_t)*pv_register(c, PV_RCX);
-    }
     struct pv_decoded *slot = NULL;
-    if (rows[row].instruction && reason != R_CPUID && reason != R_VMCALL)
+    if (rows[row].insn) {
         slot = pv_decode(c, bytes, have);
-    struct pv_entry *entry = pv_take(c, reason, 0, key);
-    if (slot && slot->insn) {
-        c->exit.insn = slot->insn;
-        c->exit.length = slot->length;
-    } else if (rows[row].instruction) {
-        c->exit.length = (uint32_t)pv_length_here(c, NULL);
+        if (!slot || !slot->insn) {
+            pv_stop(c, PV_UNHANDLED, 0, "the instruction at RIP %#llx exits with %#x, and is not one that is emulated", (unsigned long long)rip, code);
+            return;
+        }
     }
-    if (reason == R_MSR_WRITE)
-        c->exit.value = (*pv_register(c, PV_RDX) << 32) | (uint32_t)rax;
+    uint32_t reason = rows[row].reason;
+    if (reason == R_MSR_READ && access & 1)
+        reason = R_MSR_WRITE;
+    int64_t key = key_of(c, code, row, slot);
+    int length = !rows[row].instruction ? 0 : slot ? slot->length : pv_length_here(c, NULL);
+    if (reason == R_RDTSC && length >= 3 && bytes[length - 1] == 0xf9)
+        reason = R_RDTSCP;
+    struct pv_entry *entry = pv_take(c, reason, 0, key);
+    c->exit.insn = slot ? slot->insn : NULL;
+    c->exit.length = (uint32_t)length;
+    c->exit.value = reason == R_MSR_WRITE ? (*pv_register(c, PV_RDX) << 32) | (uint32_t)*pv_register(c, PV_RAX) : 0;
     c->exit.error_code = access;
-    c->exit.address = reason == R_EPT_VIOLATION ? pv_page(&c->pool, c->vmcb_page)[VMCB_EXIT_INFO_2 / 8] : ENV64(c->env, ENV_CR + 16);
+    /* CR2 is not written where a #PF exits (APM vol. 2, 15.12.15) */
+    c->exit.address = code == EXCEPTION + VEC_PF ? pv_page(&c->pool, c->vmcb_page)[VMCB_EXIT_INFO_2 / 8] : ENV64(c->env, ENV_CR + 16);
     pv_answer(c, entry);
     if (rows[row].instruction)
         ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ;

@@ -1,7 +1,7 @@
 /* One virtual processor: its engine, the privileged state its guest believes in, and what is counted.
  *
  * ring is the CPL at which the guest's kernel really runs: 1 under trap and paravirt. What the guest sees as
- * CPL 0 is that ring; CPL 3 is CPL 3. */
+ * CPL 0 is that ring; CPL 3 is CPL 3. Under hardware (svm.c) the guest has all four levels, and they are its own. */
 #ifndef PV_VCPU_H
 #define PV_VCPU_H
 #include "engine.h"
@@ -16,7 +16,7 @@ enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x8
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PV_PEEK = 1 << 16 };
 enum { VEC_DE = 0, VEC_DB = 1, VEC_UD = 6, VEC_DF = 8, VEC_TS = 10, VEC_NP = 11, VEC_SS = 12, VEC_GP = 13, VEC_PF = 14, VEC_AC = 17, VEC_MC = 18 };
 enum { PF_FETCH = 0x10 }; /* in the error code of a #PF: an instruction was to be read */
-enum pv_mode { PV_TRAP, PV_PARAVIRT };
+enum pv_mode { PV_TRAP, PV_PARAVIRT, PV_HARDWARE };
 
 /* An exception that the guest must get; vector -1: none. */
 struct pv_fault { int vector; bool has_error; uint32_t error; };
@@ -24,11 +24,13 @@ struct pv_fault { int vector; bool has_error; uint32_t error; };
 #define PV_FAULT(v) ((struct pv_fault){ (v), false, 0 })
 #define PV_FAULT_CODE(v, e) ((struct pv_fault){ (v), true, (uint32_t)(e) })
 
-/* What the guest believes of its privileged registers. */
+/* What the guest believes of its privileged registers. Under hardware the processor's own are the guest's: what stands here
+ * of CR0, CR3, CR4 and EFER is a copy that is always true, since each write of them exits, of descriptor tables and flags
+ * one that pv_see_registers makes (svm.c), and the rest of what the processor has is not used. */
 struct pv_virtual {
     uint64_t cr0, cr2, cr3, cr4, cr8, efer;
     uint64_t gdt_base, idt_base, tr_base, ldt_base;
-    uint64_t star, lstar, fmask, kernel_gs_base;
+    uint64_t star, lstar, fmask, kernel_gs_base, tsc_offset, tsc_aux;
     uint32_t gdt_limit, idt_limit, tr_limit, ldt_limit;
     uint16_t ldt_selector, tr_selector;
     uint8_t interrupt_flag, iopl;
@@ -66,12 +68,19 @@ struct pv_entry {
     const struct pv_row *row; /* NULL: nobody answers */
     struct pv_histogram *histogram;
 };
+/* What exits under hardware, as declared; the processor may be told to stop for more, which is then its own affair.
+ * instructions: bit n for exit code 0x60 + n. msrs: bit n for row n of the table of MSRs that a guest may have to itself. */
+struct pv_controls { uint64_t instructions; uint32_t exceptions, msrs; uint16_t cr_reads, cr_writes, dr_reads, dr_writes; bool apic_virtual; };
+
 enum { PV_ENTRIES = 4096, PV_INDEX = 8192 };
 
 struct pv_recorded { uint64_t number, tag, rip, registers[16], eflags, cr3; uint8_t cpl; };
 enum { PV_RECORDS = 64 };
 
-struct pv_decoded { uint64_t rip; uint8_t code[16]; void *insn; uint32_t reason; int64_t key; uint8_t length; };
+/* An operand in memory, as far as registers give its address. base, index: general registers, -1 for none. */
+struct pv_operand { int64_t displacement; uint64_t mask; int8_t base, index, segment; uint8_t scale, size, write; };
+enum { PV_OPERANDS = 2 };
+struct pv_decoded { uint64_t rip; struct pv_operand operand[PV_OPERANDS]; uint8_t operands; uint8_t code[16]; void *insn; uint32_t reason; int64_t key; uint8_t length; };
 enum { PV_DECODED = 1024 };
 
 /* A function of the guest that the host has called: the state that the call is to leave as it was, and what came of it. */
@@ -120,8 +129,11 @@ struct pv_vcpu {
     char detail[256];
     uint64_t exits, max_exits;
     uint64_t now_ns, deadline_ns, exit_cost_ns;
-    bool interrupt_pending, in_hook, in_block, timing, flush_translations, dead, waiting, unsettled, window_open, guest_mode, nested;
-    uint32_t vmcb_page; /* of guest mode: the control block; the two pages behind it say which MSRs exit: all. 0: none yet */
+    bool interrupt_pending, in_hook, in_block, timing, flush_translations, dead, waiting, unsettled, window_open;
+    struct pv_controls controls; /* hardware: what the monitor asked for */
+    uint32_t vmcb_page; /* hardware: the control block; the two pages behind it say which MSRs exit */
+    bool nested_ready;  /* hardware: nested tables map all of memory but the windows of devices */
+    uint8_t *port_map;  /* hardware: a bit for each port that exits */
     bool escaped, hypercall; /* hypercall: a VMCALL is being answered, between blocks: its handler may call the guest */
     /* functions that the host calls */
     struct pv_call *call; /* the innermost under way */
@@ -137,7 +149,7 @@ struct pv_vcpu {
     volatile uint64_t slice_end_ns; /* the slicer moves it on when it repeats a stop */
     struct pv_vcpu *watch_next;
     sigjmp_buf *abort_jump; /* where an abort leads: of the innermost emulation */
-    uint64_t events_delivered, interrupts_delivered, double_faults, escapes, slices;
+    uint64_t events_delivered, interrupts_delivered, double_faults, escapes, slices, ports_passed, system_calls;
     void *python; /* the Cython object, and whether its thread holds the GIL */
     void *thread_state;
     bool gil;
@@ -148,6 +160,10 @@ static inline uint64_t *pv_register(struct pv_vcpu *c, int n) { return (uint64_t
 static inline struct pv_segment *pv_segment(struct pv_vcpu *c, int n) { return (struct pv_segment *)(c->env + ENV_SEGMENTS) + n; }
 static inline int pv_cpl(struct pv_vcpu *c) { return (int)(ENV32(c->env, ENV_HFLAGS) & HF_CPL); }
 static inline bool pv_user(struct pv_vcpu *c) { return pv_cpl(c) == 3; }
+static inline bool pv_hardware(const struct pv_vcpu *c) { return c->mode == PV_HARDWARE; }
+static inline bool pv_level_holds(struct pv_vcpu *c) { return pv_hardware(c) || pv_cpl(c) == c->ring || pv_user(c); }
+/* The privilege that the guest believes in. */
+static inline int pv_seen_cpl(struct pv_vcpu *c) { return pv_hardware(c) ? pv_cpl(c) : pv_user(c) ? 3 : 0; }
 static inline bool pv_canonical(uint64_t a) { return (uint64_t)((int64_t)(a << 16) >> 16) == a; }
 
 /* memory.c: from addresses to bytes */
@@ -186,6 +202,13 @@ struct pv_fault pv_shadow_fault(struct pv_vcpu *c, uint64_t gva, uint32_t error)
 bool pv_windows_set(struct pv_vcpu *c);
 bool pv_is_device(struct pv_vcpu *c, uint64_t gpa);
 bool pv_device_access(struct pv_vcpu *c);
+void pv_nested_fault(struct pv_vcpu *c, uint64_t gpa, uint32_t access);
+/* virtual.c */
+enum pv_which { PV_CR0, PV_CR2, PV_CR3, PV_CR4, PV_CR8, PV_EFER, PV_GDT_BASE, PV_IDT_BASE, PV_TR_BASE, PV_LDT_BASE, PV_STAR, PV_LSTAR, PV_FMASK,
+                PV_KERNEL_GS_BASE, PV_TSC_OFFSET, PV_TSC_AUX, PV_GDT_LIMIT, PV_IDT_LIMIT, PV_TR_LIMIT, PV_LDT_LIMIT, PV_LDT_SELECTOR,
+                PV_TR_SELECTOR, PV_INTERRUPT_FLAG, PV_IOPL };
+uint64_t pv_virtual_get(struct pv_vcpu *c, enum pv_which which);
+void pv_virtual_set(struct pv_vcpu *c, enum pv_which which, uint64_t value);
 /* segments.c */
 void pv_enter_level(struct pv_vcpu *c, int cpl, uint16_t cs, uint16_t ss);
 uint16_t pv_seen_selector(struct pv_vcpu *c, int segment);
@@ -224,8 +247,8 @@ static inline uint64_t pv_tag(uint32_t reason, int write, int64_t key)
 static inline uint32_t pv_tag_reason(uint64_t tag) { return (uint32_t)(tag >> (PV_KEY_BITS + 1)); }
 static inline int pv_tag_write(uint64_t tag) { return (int)(tag >> PV_KEY_BITS & 1); }
 static inline int64_t pv_tag_key(uint64_t tag) { return (tag & PV_KEY_MASK) == PV_KEY_MASK ? -1 : (int64_t)(tag & PV_KEY_MASK); }
-enum { R_EXCEPTION = 0, R_CPUID = 10, R_HLT = 12, R_INVLPG = 14, R_RDTSC = 16, R_VMCALL = 18, R_CR = 28, R_DR = 29, R_IO = 30,
-       R_MSR_READ = 31, R_MSR_WRITE = 32, R_EPT_VIOLATION = 48, R_RDTSCP = 51, R_FLAG = 0x100, R_IRET = 0x101, R_SEGMENT = 0x102,
+enum { R_EXCEPTION = 0, R_INTERRUPT_WINDOW = 7, R_CPUID = 10, R_HLT = 12, R_INVD = 13, R_INVLPG = 14, R_RDPMC = 15, R_RDTSC = 16, R_VMCALL = 18, R_CR = 28, R_DR = 29, R_IO = 30,
+       R_MSR_READ = 31, R_MSR_WRITE = 32, R_PAUSE = 40, R_GDTR_IDTR = 46, R_LDTR_TR = 47, R_EPT_VIOLATION = 48, R_RDTSCP = 51, R_WBINVD = 54, R_FLAG = 0x100, R_IRET = 0x101, R_SEGMENT = 0x102,
        R_FAR = 0x103, R_SYSCALL = 0x104, R_SOFTWARE = 0x107, R_MMIO = 0x108 }; /* pv.exits.Reason */
 #define PV_NO_NUMBER 0xffffffffll /* the key of every hypercall number that has bits above 30 */
 void pv_take_gil(struct pv_vcpu *c);
@@ -233,15 +256,21 @@ struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t 
 void pv_answer(struct pv_vcpu *c, struct pv_entry *entry);
 void pv_time(struct pv_entry *entry, uint64_t start);
 void pv_close_window(struct pv_vcpu *c);
+bool pv_has_error_code(int vector);
 int pv_length_here(struct pv_vcpu *c, bool *string);
 void pv_guest_mode_start(struct pv_vcpu *c);
 void pv_see_registers(struct pv_vcpu *c);
-enum { PV_VMMCALL_BIT = 0x81 - 0x60 }; /* in the control area's third word of intercepts and on */
 bool pv_asks(struct pv_vcpu *c, const uint8_t *code, int have);
 struct pv_decoded *pv_decode(struct pv_vcpu *c, const uint8_t *code, int have);
 void pv_svm_exit(struct pv_vcpu *c, uint32_t code);
-enum { PV_GUEST_MODE_PAGES = 3 };
-bool pv_guest_mode(struct pv_vcpu *c, uint64_t intercepts, uint16_t cr_reads, uint16_t cr_writes, uint32_t exceptions, uint64_t nested_root);
+void pv_happens(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, enum pv_source source);
+enum { PV_CONTROL_PAGES = 3, PV_PORT_MAP = 1 << 13 };
+bool pv_hardware_begin(struct pv_vcpu *c);
+void pv_hardware_controls(struct pv_vcpu *c);
+bool pv_nested_windows(struct pv_vcpu *c);
+/* microcode.c: what the processor is told to stop for, and then does by itself */
+bool pv_microcode(struct pv_vcpu *c, uint32_t code, const uint8_t *bytes, int have);
+int pv_msr_row(uint32_t index);
 const struct pv_row *pv_row_for(struct pv_vcpu *c, uint32_t reason, int write, int64_t key);
 void pv_histogram_add(struct pv_histogram *h, uint64_t ns);
 enum { PV_NATIVE_NONE, PV_NATIVE_REFLECT, PV_NATIVE_SHADOW_FAULT, PV_NATIVE_SYSCALL };
