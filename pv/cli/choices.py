@@ -13,7 +13,7 @@ import typer
 from hypercalls.registry import Registry
 from pv.assembly import find_members, known_options
 from pv.cli.complaint import Complaint
-from pv.engine_options import OWN_OPTIONS
+from pv.engine_options import INTERCEPT, OWN_OPTIONS
 from pv.options import parse_options
 from pv.plugin import load_plugins
 from pv.techniques import technique as find_technique
@@ -33,6 +33,10 @@ Options = Annotated[
     typer.Option(
         "--option", "-o", metavar="NAME=VALUE", help="Set an option; `pvkit hypercalls options` lists a plugin's."
     ),
+]
+Intercept = Annotated[
+    str | None,
+    typer.Option(metavar="LIST", help="Technique hardware: what exits besides, such as cr3,rdtsc,pf or -io:0x3f8."),
 ]
 
 
@@ -58,6 +62,11 @@ def read_options(texts: Sequence[str], technique: str, disabled: Sequence[str], 
         return parse_options(texts, known_options(OWN_OPTIONS, members))
     except ValueError as mistake:
         raise Complaint(str(mistake)) from mistake
+
+
+def intercepts(text: str | None) -> dict[str, str]:
+    """The option that --intercept is; its words are the machine's to refuse."""
+    return {} if text is None else {INTERCEPT: text}
 
 
 def installed(disabled: Sequence[str], strict: bool) -> Registry:

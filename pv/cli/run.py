@@ -12,7 +12,17 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from pv.cli.choices import Grants, NoPlugin, Options, Quotas, Strict, read_options, read_quotas
+from pv.cli.choices import (
+    Grants,
+    Intercept,
+    NoPlugin,
+    Options,
+    Quotas,
+    Strict,
+    intercepts,
+    read_options,
+    read_quotas,
+)  # fmt: skip
 from pv.cli.complaint import INTERRUPTED_STATUS, Complaint, check_engine
 from pv.cli.screen import columns, echo, mention
 from pv.exits import StopWhy
@@ -35,7 +45,7 @@ STATUSES: Final = {
 def run(
     guest: Annotated[Path, typer.Argument(help="An ELF or flat image.", metavar="GUEST")],
     technique: Annotated[
-        str, typer.Option(metavar="NAME", help="paravirt, or trap for unmodified guests.")
+        str, typer.Option(metavar="NAME", help="paravirt; trap or hardware for unmodified guests.")
     ] = "paravirt",
     memory: Annotated[str, typer.Option(metavar="SIZE", help="Guest memory, such as 16MiB.")] = "16MiB",
     isolation: Annotated[
@@ -52,6 +62,7 @@ def run(
     strict: Strict = False,
     no_plugin: NoPlugin = None,
     option: Options = None,
+    intercept: Intercept = None,
     grant: Grants = None,
     quota: Quotas = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show an abnormal stop's flight record.")] = False,
@@ -76,7 +87,7 @@ def run(
         time_exits=stats,
         strict=strict,
         disabled_plugins=no_plugin or [],
-        options=read_options(option or [], technique, no_plugin or [], strict),
+        options=read_options(option or [], technique, no_plugin or [], strict) | intercepts(intercept),
         grants=grant,
         quotas=read_quotas(quota or []),
         disks=disk or [],

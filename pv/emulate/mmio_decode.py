@@ -7,7 +7,7 @@ lies. OPERATIONS names what is emulated and carries out each; an instruction tha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from iced_x86 import Decoder, MemorySizeExt, OpKind, Register, RegisterExt
 
@@ -23,9 +23,11 @@ SIGN_64: Final = 1 << 63
 STRINGS: Final = (OpKind.MEMORY_ESRDI, OpKind.MEMORY_SEG_RSI, *SHORT_STRINGS)
 
 
-class Operand(NamedTuple):
-    """An operand in memory as the engine finds its linear address: (base + index * scale + displacement) & mask, and the
-    base of `segment`. base, index, segment: encodings, NO_REGISTER for none. size in bytes; write: it must be writable.
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An operand in memory as the engine finds its linear address: (base + index * scale + displacement) & mask, and
+    the base of `segment`. base, index, segment: encodings, NO_REGISTER for none. size: bytes. write: it must be
+    writable.
     """
 
     base: int

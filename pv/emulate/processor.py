@@ -1,7 +1,6 @@
 """HLT, INVLPG, the cache instructions, and those that this processor does not offer.
 
-SDM vol. 2 under each name. Guest memory is always coherent, so WBINVD and INVD have nothing to do; nor has PAUSE, which
-exits where a control block says so.
+SDM vol. 2 under each name. Guest memory is always coherent, so WBINVD and INVD have nothing to do.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ def processor_rows(vcpu: Vcpu, owner: str) -> list[Row]:
         Reason.HLT: halt,
         Reason.INVLPG: invlpg,
         Reason.WBINVD: no_effect,
-        Reason.PAUSE: no_effect,
         Reason.INVD: no_effect,
         Reason.XSETBV: undefined,  # CR4.OSXSAVE cannot be set
         Reason.MONITOR: undefined,  # CPUID does not offer it

@@ -9,7 +9,9 @@ from pv.techniques.base import NativeHandlers, Technique
 
 __all__ = ["TECHNIQUES", "NativeHandlers", "Technique", "technique"]
 
-TECHNIQUES: Final[dict[str, Technique]] = {one.name: one for one in (paravirt.TECHNIQUE, trap.TECHNIQUE, hardware.TECHNIQUE)}
+TECHNIQUES: Final[dict[str, Technique]] = {
+    one.name: one for one in (paravirt.TECHNIQUE, trap.TECHNIQUE, hardware.TECHNIQUE)
+}
 
 
 def technique(name: str) -> Technique:

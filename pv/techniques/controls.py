@@ -5,8 +5,8 @@ stands the name that Intel gives it (SDM vol. 3, 25.6). Defaults are what a moni
 reach the machine's own state, and what it must know of. Page tables, interrupt flag, descriptor tables, segments,
 exceptions and system calls are the guest's own affair.
 
-`--intercept cr3,rdtsc,pf` turns controls on, so that the count says what each costs. `-io:0x3f8-0x3ff` takes those ports out
-of the I/O bitmap: the guest has them to itself.
+`--intercept cr3,rdtsc,pf` turns controls on, so that the count says what each costs. `-io:0x3f8-0x3ff` takes those
+ports out of the I/O bitmap: the guest has them to itself.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ PASSED_MSRS: Final = {  # those that a guest may have to itself: they change not
 class ControlBlock:
     """What has a guest exit, as the fields of the APM's control area.
 
-    instructions: bit n for exit code 0x60 + n. exceptions: bit n for vector n. cr_reads and so on: bit n for register n.
-    msrs: which of PASSED_MSRS exit; all other MSRs always do. ports_passed: which ports do not; all others do.
-    apic_virtual: the processor carries out accesses to the local APIC itself where it can (AMD's AVIC, Intel's APICv).
+    instructions: bit n for exit code 0x60 + n. exceptions: bit n for vector n. cr_reads and so on: bit n for
+    register n. msrs: which of PASSED_MSRS exit; all other MSRs always do. ports_passed: which ports do not; all others
+    do. apic_virtual: the processor carries out accesses to the local APIC itself where it can (AMD's AVIC, Intel's
+    APICv).
     """
 
     instructions: int = 0
@@ -88,8 +89,8 @@ CONTROLS: Final = (
     *(
         Control(name, "exceptions", 1 << vector, "exception bitmap")
         for name, vector in {
-            "de": 0, "db": 1, "ud": 6, "nm": 7, "df": 8, "ts": 10, "np": 11, "ss": 12, "gp": 13, "pf": 14, "mf": 16, "ac": 17,
-            "xm": 19,
+            "de": 0, "db": 1, "ud": 6, "nm": 7, "df": 8, "ts": 10, "np": 11, "ss": 12, "gp": 13, "pf": 14, "mf": 16,
+            "ac": 17, "xm": 19,
         }.items()
     ),
 )  # fmt: skip
@@ -146,5 +147,7 @@ def _ports(word: str) -> range:
     except ValueError:
         ports = range(0)
     if not ports or ports[0] not in ALL_PORTS or ports[-1] not in ALL_PORTS:
-        raise ValueError(f"intercept: {word!r} is not -io:FIRST-LAST with ports from 0 to 0xffff, such as -io:0x3f8-0x3ff")
+        raise ValueError(
+            f"intercept: {word!r} is not -io:FIRST-LAST with ports from 0 to 0xffff, such as -io:0x3f8-0x3ff"
+        )
     return ports

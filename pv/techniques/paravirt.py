@@ -27,7 +27,7 @@ from pv.techniques.base import NativeHandlers, Technique
 NAME: Final = "paravirt"
 
 
-def rows(vcpu: Vcpu, native: NativeHandlers, system: SystemRegisters) -> list[Row]:
+def rows(vcpu: Vcpu, native: NativeHandlers, _system: SystemRegisters) -> list[Row]:
     """The rows that every paravirtual guest has; its hypercalls are added by whoever offers them."""
     every = (ANY_KEY, ANY_KEY)
     return [

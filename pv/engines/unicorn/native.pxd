@@ -252,6 +252,7 @@ cdef extern from "native/vcpu.h" nogil:
     cbool pv_hardware(const pv_vcpu *c)
     cbool pv_hardware_begin(pv_vcpu *c)
     void pv_hardware_controls(pv_vcpu *c)
+    void pv_close_window(pv_vcpu *c)
     cbool pv_nested_windows(pv_vcpu *c)
     int pv_msr_row(uint32_t index)
     enum pv_which:

@@ -104,6 +104,8 @@ cdef class Verbs(Registers):
 
     def withdraw_interrupt(self):
         self.c.interrupt_pending = False
+        if self.c.uc != NULL:
+            pv_close_window(self.c)
 
     def set_trap(self, unsigned int vector, uint64_t rip, uint32_t flags):
         if vector > 255:

@@ -24,7 +24,7 @@ def guest(system: SystemRegisters) -> Iterator[Guest]:
     guest = Guest()
     cpuid = guest_cpuid(guest.vcpu, hypervisor=False)
     guest.add(privileged_rows(guest.vcpu, system, cpuid))
-    guest.add(time_stamp_rows(guest.vcpu, system, "trap"))
+    guest.add(time_stamp_rows(guest.vcpu, "trap"))
     guest.add(apic_rows(guest.vcpu, guest.apic, "local APIC"))
     yield guest
     guest.memory.close()

@@ -53,6 +53,8 @@ class Virtual:
     lstar: int = 0
     fmask: int = 0
     kernel_gs_base: int = 0
+    tsc_offset: int = 0
+    tsc_aux: int = 0
 
 
 @dataclass

@@ -108,8 +108,9 @@ def test_while_it_waits_it_obeys() -> None:
 
 def test_a_rehearsal_is_a_guest_under_each_technique() -> None:
     try:
-        first, second = rehearse()
+        first, second, third = rehearse()
     finally:
         gc.unfreeze()
     assert first.startswith("paravirt triple fault"), "HLT is not a paravirtual guest's to use"
     assert second.startswith("trap halted")
+    assert third.startswith("hardware halted")

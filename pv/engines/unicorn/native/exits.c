@@ -217,8 +217,6 @@ void pv_settle(struct pv_vcpu *c)
             deliver_interrupt(c);
     } else if (c->interrupt_pending && pv_hardware(c)) {
         open_window(c); /* its STI and POPF do not exit: the processor says when */
-    } else if (!c->interrupt_pending) {
-        pv_close_window(c);
     }
     if (c->why == PV_RUNNING && c->exits >= c->max_exits)
         pv_stop(c, PV_MAX_EXITS, 0, "after %llu exits", (unsigned long long)c->exits);

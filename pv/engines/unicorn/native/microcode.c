@@ -4,10 +4,11 @@
  * - RDTSC and RDTSCP read the host's clock beneath. A guest sees virtual time, moved on by what an instruction takes, so that
  *   one that waits by reading it gets there (SDM vol. 3, 26.6.5, TSC offsetting).
  * - MOV to CR3 takes reserved bits beneath, and WRMSR any address (SDM vol. 2, MOV to CR and WRMSR: #GP).
+ * - INVD and WBINVD are one to it; either has nothing to do, since guest memory is always coherent.
  * - CR8 is nowhere beneath. A guest reads it from the virtual TPR (APM vol. 2, 15.21.3). */
 #include "vcpu.h"
 
-enum { CR8_READ = 0x08, CR3_WRITE = 0x13, CR8_WRITE = 0x18, RDTSC = 0x6e, MSR = 0x7c };
+enum { CR8_READ = 0x08, CR3_WRITE = 0x13, RDTSC = 0x6e, INVD = 0x76, MSR = 0x7c, WBINVD = 0x89 };
 enum { TIME_STAMP_NS = 25 };
 #define ADDRESS_BITS ((1ull << 40) - 1) /* as CPUID says */
 #define MASK_32 0xffffffffull
@@ -94,6 +95,9 @@ bool pv_microcode(struct pv_vcpu *c, uint32_t code, const uint8_t *bytes, int ha
         break;
     case MSR:
         fault = write_msr(c);
+        break;
+    case INVD:
+    case WBINVD:
         break;
     default:
         return false;

@@ -10,14 +10,22 @@ enum { FPSTT = 0x25c, FPUS = 0x260, FPUC = 0x262, FPTAGS = 0x264, FPREGS = 0x270
 #define ALL UINT64_MAX
 #define HFLAGS_VARY (HF_CPL | HF_INHIBIT_IRQ | HF_CS32 | HF_SS32 | 1u << 6 | HF_TF | 1u << 9 | 1u << 10 | HF_TS | HF_IOPL | HF_CS64 | HF_RF | 1u << 18)
 #define CR0_VARY (1u << 1 | 1u << 2 | 1u << 3 | 1u << 16)
+/* What a guest under hardware may set of registers that are its own (pv.emulate.control_registers, msrs), and no more. */
+#define OWN_CR0 (1u << 1 | 1u << 2 | 1u << 3 | 1u << 5 | 1u << 16 | 1u << 18 | 1u << 29 | 1u << 30)
+#define OWN_CR4 (1u << 2 | 1u << 3 | 1u << 4 | 1u << 7 | 1u << 8 | 1u << 9 | 1u << 10)
+#define OWN_EFER (1u << 0 | 1u << 11)
+#define OWN_HFLAGS (HFLAGS_VARY | 1u << 22)
 #define EFLAGS_VARY 0x254fd7u
 #define VINTR (1ull << (0x64 - 0x60))
 
-#define NUMBER(name, field, vary, most) { name, offsetof(struct pv_vcpu, field), sizeof(((struct pv_vcpu *)0)->field), 1, 0, false, vary, most }
+#define NUMBER(name, field, vary, most) { name, offsetof(struct pv_vcpu, field), sizeof(((struct pv_vcpu *)0)->field), 1, 0, false, vary, most, vary }
 #define PLAIN(field) NUMBER(#field, field, ALL, ALL)
 #define FLAG(field) NUMBER(#field, field, ALL, 1)
-#define ENV(name, at, size, vary, most) { name, at, size, 1, 0, true, vary, most }
-#define ENV_ARRAY(name, at, size, count, stride) { name, at, size, count, stride, true, ALL, ALL }
+#define ENV(name, at, size, vary, most) { name, at, size, 1, 0, true, vary, most, vary }
+#define OWN(name, at, size, vary, own) { name, at, size, 1, 0, true, vary, ALL, own } /* own: under hardware */
+#define OWN_SEGMENT(name, at) OWN(name "_selector", at, 4, 0, ALL), OWN(name "_base", at + 8, 8, 0, ALL), OWN(name "_limit", at + 16, 4, 0, ALL), \
+    OWN(name "_flags", at + 20, 4, 0, ALL)
+#define ENV_ARRAY(name, at, size, count, stride) { name, at, size, count, stride, true, ALL, ALL, ALL }
 
 const struct pv_field pv_fields[] = {
     ENV_ARRAY("registers", 0, 8, 16, 8),
@@ -28,17 +36,20 @@ const struct pv_field pv_fields[] = {
     ENV("cc_src2", CC_SRC2, 8, ALL, ALL),
     ENV("cc_op", ENV_CC_OP, 4, ALL, CC_OPS - 1),
     ENV("df", ENV_DF, 4, ALL, ALL),
-    ENV("hflags", ENV_HFLAGS, 4, HFLAGS_VARY, ALL),
+    OWN("hflags", ENV_HFLAGS, 4, HFLAGS_VARY, OWN_HFLAGS),
     ENV("hflags2", ENV_HFLAGS2, 4, 0, ALL),
     ENV_ARRAY("selectors", ENV_SEGMENTS, 4, 6, 24),
     ENV_ARRAY("segment_bases", ENV_SEGMENTS + 8, 8, 6, 24),
     ENV_ARRAY("segment_limits", ENV_SEGMENTS + 16, 4, 6, 24),
     ENV_ARRAY("segment_flags", ENV_SEGMENTS + 20, 4, 6, 24),
-    ENV("cr0", ENV_CR, 8, CR0_VARY, ALL),
+    OWN_SEGMENT("ldt", ENV_LDT), OWN_SEGMENT("tr", ENV_TR), OWN_SEGMENT("gdt", ENV_GDT), OWN_SEGMENT("idt", ENV_IDT),
+    OWN("star", ENV_STAR, 8, 0, ALL), OWN("lstar", ENV_LSTAR, 8, 0, ALL), OWN("cstar", ENV_CSTAR, 8, 0, ALL), OWN("fmask", ENV_FMASK, 8, 0, ALL),
+    OWN("kernel_gs_base", ENV_KERNEL_GS_BASE, 8, 0, ALL),
+    OWN("cr0", ENV_CR, 8, CR0_VARY, OWN_CR0),
     ENV("cr2", ENV_CR + 16, 8, ALL, ALL),
     ENV("cr3", ENV_CR + 24, 8, ALL, ALL),
-    ENV("cr4", ENV_CR + 32, 8, 0, ALL),
-    ENV("efer", ENV_EFER, 8, 0, ALL),
+    OWN("cr4", ENV_CR + 32, 8, 0, OWN_CR4),
+    OWN("efer", ENV_EFER, 8, 0, OWN_EFER),
     ENV("fpu_top", FPSTT, 4, ALL, 7),
     ENV("fpu_status", FPUS, 2, ALL, ALL),
     ENV("fpu_control", FPUC, 2, ALL, ALL),
@@ -60,18 +71,18 @@ const struct pv_field pv_fields[] = {
     ENV("old_exception", ENV_OLD_EXCEPTION, 4, ALL, ALL),
     ENV("intercepts", ENV_INTERCEPT, 8, VINTR, ALL),
     PLAIN(v.cr0), PLAIN(v.cr2), PLAIN(v.cr3), PLAIN(v.cr4), PLAIN(v.cr8), PLAIN(v.efer), PLAIN(v.gdt_base), PLAIN(v.idt_base),
-    PLAIN(v.tr_base), PLAIN(v.ldt_base), PLAIN(v.star), PLAIN(v.lstar), PLAIN(v.fmask), PLAIN(v.kernel_gs_base), PLAIN(v.gdt_limit),
+    PLAIN(v.tr_base), PLAIN(v.ldt_base), PLAIN(v.star), PLAIN(v.lstar), PLAIN(v.fmask), PLAIN(v.kernel_gs_base), PLAIN(v.tsc_offset), PLAIN(v.tsc_aux), PLAIN(v.gdt_limit),
     PLAIN(v.idt_limit), PLAIN(v.tr_limit), PLAIN(v.ldt_limit), PLAIN(v.ldt_selector), PLAIN(v.tr_selector), FLAG(v.interrupt_flag),
     NUMBER("v.iopl", v.iopl, ALL, 3),
     PLAIN(pool.used), PLAIN(pool.free_head),
     PLAIN(tables.active), PLAIN(tables.common),
     PLAIN(shadow.unsync_count), PLAIN(shadow.root), PLAIN(shadow.fills), PLAIN(shadow.table_writes), PLAIN(shadow.guest_faults),
     PLAIN(shadow.syncs), PLAIN(shadow.zaps), PLAIN(shadow.roots), PLAIN(shadow.root_hits),
-    { "traps", offsetof(struct pv_vcpu, traps), sizeof(struct pv_trap), 256, sizeof(struct pv_trap), false, ALL, ALL },
+    { "traps", offsetof(struct pv_vcpu, traps), sizeof(struct pv_trap), 256, sizeof(struct pv_trap), false, ALL, ALL, ALL },
     PLAIN(kernel_stack), PLAIN(syscall_entry), PLAIN(upcall_rip), PLAIN(call_return),
     PLAIN(exits), PLAIN(now_ns), PLAIN(deadline_ns),
     FLAG(interrupt_pending), FLAG(waiting), FLAG(unsettled), FLAG(window_open),
-    PLAIN(events_delivered), PLAIN(interrupts_delivered), PLAIN(double_faults), PLAIN(escapes),
+    PLAIN(events_delivered), PLAIN(interrupts_delivered), PLAIN(double_faults), PLAIN(escapes), PLAIN(ports_passed), PLAIN(system_calls),
 };
 const int pv_field_count = sizeof pv_fields / sizeof *pv_fields;
 
@@ -88,7 +99,7 @@ uint64_t pv_field_get(struct pv_vcpu *c, const struct pv_field *f)
 bool pv_field_set(struct pv_vcpu *c, const struct pv_field *f, uint64_t value)
 {
     uint64_t before = pv_field_get(c, f);
-    if (value > f->most || (f->size < 8 && value >> 8 * f->size) || (value ^ before) & ~f->vary)
+    if (value > f->most || (f->size < 8 && value >> 8 * f->size) || (value ^ before) & ~(pv_hardware(c) ? f->vary_own : f->vary))
         return false;
     memcpy(place(c, f), &value, f->size);
     return true;
@@ -115,7 +126,7 @@ bool pv_state_check(const struct pv_vcpu *c, bool begun)
 {
     uint32_t df = ENV32(c->env, ENV_DF), hflags = ENV32(c->env, ENV_HFLAGS), cpl = hflags & HF_CPL;
     return (df == 1 || df == UINT32_MAX) && rounding_holds(c->env + FP_STATUS) && rounding_holds(c->env + MMX_STATUS)
-        && rounding_holds(c->env + SSE_STATUS) && (!begun || cpl == c->ring || cpl == 3)
+        && rounding_holds(c->env + SSE_STATUS) && (!begun || pv_hardware(c) || cpl == c->ring || cpl == 3)
         && !((hflags ^ ENV32(c->env, ENV_EFLAGS)) & HF_IOPL);
 }
 
@@ -127,6 +138,8 @@ void pv_state_settle(struct pv_vcpu *c)
     *request = c->window_open ? *request | INTERRUPT_VIRTUAL : *request & ~(uint32_t)INTERRUPT_VIRTUAL;
     c->quiet_ns = 0;
     c->leave = PV_LEAVE_NONE;
+    if (pv_hardware(c)) /* what exits is this machine's to say, and no file's */
+        pv_hardware_controls(c);
     pv_uc.tlb_flush(c->cpu);
 }
 

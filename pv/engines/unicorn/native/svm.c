@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 enum { CR_READ = 0x00, CR_WRITE = 0x10, DR_READ = 0x20, DR_WRITE = 0x30, EXCEPTION = 0x40, INSTRUCTION = 0x60, VINTR = 0x64,
-       RDTSC = 0x6e, CPUID = 0x72, MSR = 0x7c, VMMCALL = 0x81, NPF = 0x400 };
+       RDTSC = 0x6e, CPUID = 0x72, INVD = 0x76, MSR = 0x7c, VMMCALL = 0x81, WBINVD = 0x89, NPF = 0x400 };
 enum { VMCB_MSR_MAP = 0x48, VMCB_EXIT_INFO_2 = 0x80 }; /* offsets in the control area */
 enum { MSR_MAP_READ = 1, NESTED_LONG_PAE_NX = 7, MAP_ALL = 15 };
 #define BIT(code) (1ull << ((code) - INSTRUCTION))
@@ -65,7 +65,7 @@ void pv_hardware_controls(struct pv_vcpu *c)
     }
     uint64_t window = ENV64(c->env, ENV_INTERCEPT) & BIT(VINTR);
     ENV64(c->env, ENV_VMCB) = pv_page_gpa(c->vmcb_page);
-    ENV64(c->env, ENV_INTERCEPT) = c->controls.instructions | window | BIT(CPUID) | BIT(MSR) | BIT(RDTSC);
+    ENV64(c->env, ENV_INTERCEPT) = c->controls.instructions | window | BIT(CPUID) | BIT(MSR) | BIT(RDTSC) | BIT(WBINVD);
     ENV16(c->env, ENV_INTERCEPT_CR_READ) = c->controls.cr_reads | 1u << 8;
     ENV16(c->env, ENV_INTERCEPT_CR_WRITE) = c->controls.cr_writes | 1u << 3 | 1u << 8;
     ENV16(c->env, ENV_INTERCEPT_DR_READ) = c->controls.dr_reads;
@@ -102,9 +102,9 @@ static const struct { uint16_t first, last; uint32_t reason; uint8_t write; bool
     { DR_READ, DR_READ + 15, R_DR, 0, true, true }, { DR_WRITE, DR_WRITE + 15, R_DR, 1, true, true },
     { EXCEPTION, EXCEPTION + 31, R_EXCEPTION, 0, false, false }, { 0x6a, 0x6b, R_GDTR_IDTR, 0, true, true },
     { 0x6c, 0x6d, R_LDTR_TR, 0, true, true }, { RDTSC, RDTSC, R_RDTSC, 0, true, false }, { 0x6f, 0x6f, R_RDPMC, 0, true, false },
-    { CPUID, CPUID, R_CPUID, 0, true, false }, { 0x76, 0x76, R_INVD, 0, true, false }, { 0x77, 0x77, R_PAUSE, 0, true, false },
+    { CPUID, CPUID, R_CPUID, 0, true, false }, { INVD, INVD, R_INVD, 0, true, false }, { 0x77, 0x77, R_PAUSE, 0, true, false },
     { 0x78, 0x78, R_HLT, 0, true, false }, { 0x79, 0x79, R_INVLPG, 0, true, true }, { MSR, MSR, R_MSR_READ, 0, true, false },
-    { VMMCALL, VMMCALL, R_VMCALL, 0, true, false }, { 0x89, 0x89, R_WBINVD, 0, true, false },
+    { VMMCALL, VMMCALL, R_VMCALL, 0, true, false }, { WBINVD, WBINVD, R_WBINVD, 0, true, false },
 };
 
 /* Whether the monitor asked for this exit, or the processor stopped for its own sake. */
@@ -170,6 +170,8 @@ void pv_svm_exit(struct pv_vcpu *c, uint32_t code)
     int have = pv_fetch(c, rip, bytes);
     if (code == EXCEPTION + VEC_UD && pv_asks(c, bytes, have))
         code = VMMCALL; /* without EFER.SVME the processor calls it undefined */
+    if (code == WBINVD && bytes[pv_length_here(c, NULL) - 1] == 0x08)
+        code = INVD; /* the engine takes the two for one */
     if (!declared(c, code) && pv_microcode(c, code, bytes, have))
         return;
     size_t row = 0;

@@ -298,7 +298,7 @@ bool pv_call_leave(struct pv_vcpu *c);
 void pv_call_note(struct pv_vcpu *c, uint64_t rip);
 void pv_run_call(struct pv_vcpu *c, bool further);
 /* state.c: what a snapshot keeps of a processor */
-struct pv_field { const char *name; uint32_t at; uint16_t size, count, stride; bool of_env; uint64_t vary, most; };
+struct pv_field { const char *name; uint32_t at; uint16_t size, count, stride; bool of_env; uint64_t vary, most, vary_own; };
 extern const struct pv_field pv_fields[];
 extern const int pv_field_count;
 uint64_t pv_field_get(struct pv_vcpu *c, const struct pv_field *f);

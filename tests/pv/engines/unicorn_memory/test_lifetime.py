@@ -116,12 +116,10 @@ def test_a_closed_machine_shows_its_registers_and_nothing_else(technique: str) -
 
 
 CLOSED: dict[str, Callable[[Any], object]] = {
-    "guest_mode": lambda vcpu: vcpu.guest_mode(0, 0, 0, 0, 0),
     "inject": lambda vcpu: vcpu.inject(13, 0),
     "start_guest_tables": lambda vcpu: vcpu.start_guest_tables(0x100000, 0x80000, 0x10000, 0x1000, 0x17),
     "start_monitor_tables": lambda vcpu: vcpu.start_monitor_tables(0x100000, 0x80000, []),
     "call": lambda vcpu: vcpu.call(0x1000, ()),
-    "root_gpa": lambda vcpu: vcpu.tables.root_gpa(0),
 }
 
 
@@ -149,7 +147,6 @@ OTHERS: list[tuple[str, Callable[[Any], object]]] = [
     ("trap", lambda vcpu: vcpu.tables.create()),
     ("trap", lambda vcpu: vcpu.tables.destroy(1)),
     ("trap", lambda vcpu: vcpu.tables.activate(0)),
-    ("trap", lambda vcpu: vcpu.tables.root_gpa(0)),
     ("trap", lambda vcpu: vcpu.tables.map(0, 0, 0, 1, 7)),
     ("trap", lambda vcpu: vcpu.tables.unmap(0, 0, 1)),
     ("trap", lambda vcpu: vcpu.tables.lookup(0, 0)),
