@@ -108,8 +108,11 @@ static bool contributory(int vector) { return vector == VEC_DE || (vector >= VEC
 void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, enum pv_source source)
 {
     int first = source == PV_EXCEPTION ? vector : -1, wanted = vector;
-    if (pv_hardware(c))
+    if (pv_hardware(c)) {
         pv_see_registers(c);
+        if (vector != VEC_PF) /* else its address stands there already */
+            c->v.cr2 = ENV64(c->env, ENV_CR + 16);
+    }
     for (int tries = 0; tries < 4; tries++) {
         if (vector == VEC_PF && c->event_page)
             memcpy(c->event_page + 8, &c->v.cr2, 8);
@@ -118,7 +121,7 @@ void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, e
         if (fault.vector < 0) {
             c->events_delivered++;
             c->interrupts_delivered += source == PV_EXTERNAL;
-            if (vector == VEC_PF && pv_hardware(c))
+            if (pv_hardware(c)) /* of a #PF on the way as well */
                 ENV64(c->env, ENV_CR + 16) = c->v.cr2;
             return;
         }

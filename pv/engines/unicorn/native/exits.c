@@ -194,6 +194,25 @@ static bool wait_for_event(struct pv_vcpu *c)
     return true;
 }
 
+static bool interrupt_waits(struct pv_vcpu *c) { return c->why == PV_RUNNING && c->interrupt_pending && !c->call; }
+
+static void settle_interrupt(struct pv_vcpu *c)
+{
+    bool shadow = ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ;
+    if (interrupt_waits(c) && pv_interrupts_on(c)) {
+        if (shadow)
+            open_window(c);
+        else
+            deliver_interrupt(c);
+    }
+    if (!pv_hardware(c))
+        return;
+    if (interrupt_waits(c)) /* its STI and POPF do not exit: the processor says when */
+        open_window(c);
+    else /* an open one would keep a processor that is to stop from doing so */
+        pv_close_window(c);
+}
+
 void pv_settle(struct pv_vcpu *c)
 {
     if (c->call && c->call->done) { /* back to the host first; what is due comes after the exit in which it called */
@@ -210,14 +229,7 @@ void pv_settle(struct pv_vcpu *c)
     }
     if (!c->interrupt_pending)
         ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ; /* a shadow is worth a block of its own only where it hides something */
-    if (c->why == PV_RUNNING && c->interrupt_pending && !c->call && pv_interrupts_on(c)) {
-        if (ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ)
-            open_window(c);
-        else
-            deliver_interrupt(c);
-    } else if (c->interrupt_pending && pv_hardware(c)) {
-        open_window(c); /* its STI and POPF do not exit: the processor says when */
-    }
+    settle_interrupt(c);
     if (c->why == PV_RUNNING && c->exits >= c->max_exits)
         pv_stop(c, PV_MAX_EXITS, 0, "after %llu exits", (unsigned long long)c->exits);
     if (c->flush_translations) {

@@ -29,6 +29,18 @@ def trap(closing: ExitStack) -> Callable[..., TrapGuest]:
     return make
 
 
+@pytest.fixture(params=["trap", "hardware"])
+def unmodified(closing: ExitStack, request: pytest.FixtureRequest) -> Callable[..., TrapGuest]:
+    """As trap, under each technique in turn: for what a guest sees, whoever carries it out."""
+
+    def make(*arguments: Any, **options: Any) -> TrapGuest:
+        guest = TrapGuest(*arguments, technique=request.param, **options)
+        closing.enter_context(guest)
+        return guest
+
+    return make
+
+
 @pytest.fixture
 def paravirt(closing: ExitStack) -> Callable[..., ParavirtGuest]:
     """paravirt(code, pieces) -> a guest whose every trap-table entry ends it with its vector."""

@@ -89,8 +89,10 @@ def length(text: str) -> int:
         ("int 0x80", 0x80, None, 2),
     ],
 )
-def test_an_event_arrives_with_its_frame(trap: Trap, code: str, vector: int, error: int | None, at: int | None) -> None:
-    guest = trap(f"push 7; popfq; {code}")
+def test_an_event_arrives_with_its_frame(
+    unmodified: Trap, code: str, vector: int, error: int | None, at: int | None
+) -> None:
+    guest = unmodified(f"push 7; popfq; {code}")
     outcome = guest.run()
     assert (outcome.why, outcome.status) == (StopWhy.EXITED, vector)
     if at is None:
@@ -115,30 +117,30 @@ def test_flags_in_a_frame_show_the_virtual_if_and_iopl(trap: Trap) -> None:
 
 
 @pytest.mark.parametrize(("code", "resume"), [("int3", 0), ("int 0x40", 0)])
-def test_traps_push_rf_clear(trap: Trap, code: str, resume: int) -> None:
-    guest = trap(f"cli; {code}")
+def test_traps_push_rf_clear(unmodified: Trap, code: str, resume: int) -> None:
+    guest = unmodified(f"cli; {code}")
     guest.run()
     assert guest.frame().rflags & (RF | IF) == resume
 
 
 @pytest.mark.parametrize(("kind", "left"), [(14, False), (15, True)])
-def test_a_trap_gate_leaves_if_an_interrupt_gate_clears_it(trap: Trap, kind: int, left: bool) -> None:
-    guest = trap("sti; int 0x40")
+def test_a_trap_gate_leaves_if_an_interrupt_gate_clears_it(unmodified: Trap, kind: int, left: bool) -> None:
+    guest = unmodified("sti; int 0x40")
     guest.gate(0x40, kind=kind)
     assert guest.run().status == 0x40
     assert guest.vcpu.virtual.interrupt_flag is left
     assert guest.frame().rflags & IF
 
 
-def test_tf_and_nt_are_cleared_on_entry(trap: Trap) -> None:
-    guest = trap(f"push {NT | AC | ID | 2}; popfq; int 0x40")
+def test_tf_and_nt_are_cleared_on_entry(unmodified: Trap) -> None:
+    guest = unmodified(f"push {NT | AC | ID | 2}; popfq; int 0x40")
     assert guest.run().status == 0x40
     assert guest.frame().rflags & (NT | AC | ID) == NT | AC | ID
     assert guest.vcpu.rflags & (NT | AC | ID) == AC | ID
 
 
-def test_single_step_traps_after_one_instruction(trap: Trap) -> None:
-    guest = trap(f"push {TF | 2}; popfq; nop; nop")
+def test_single_step_traps_after_one_instruction(unmodified: Trap) -> None:
+    guest = unmodified(f"push {TF | 2}; popfq; nop; nop")
     assert guest.run().status == DB
     frame = guest.frame()
     assert frame.rip == CODE + length(f"push {TF | 2}; popfq; nop")
@@ -162,8 +164,8 @@ def test_single_step_traps_after_one_instruction(trap: Trap) -> None:
         "hlt",
     ],
 )
-def test_single_step_traps_behind_what_the_monitor_does(trap: Trap, code: str) -> None:
-    guest = trap(f"mov edx, {KERNEL_SS}; mov ecx, 0; push {TF | 2}; popfq; {code}; ud2")
+def test_single_step_traps_behind_what_the_monitor_does(unmodified: Trap, code: str) -> None:
+    guest = unmodified(f"mov edx, {KERNEL_SS}; mov ecx, 0; push {TF | 2}; popfq; {code}; ud2")
     before = length(f"mov edx, {KERNEL_SS}; mov ecx, 0; push {TF | 2}; popfq")
     assert guest.run().status == DB
     frame = guest.frame()
@@ -171,9 +173,9 @@ def test_single_step_traps_behind_what_the_monitor_does(trap: Trap, code: str) -
     assert frame.rflags & TF
 
 
-def test_single_step_waits_behind_a_mov_to_ss(trap: Trap) -> None:
+def test_single_step_waits_behind_a_mov_to_ss(unmodified: Trap) -> None:
     text = f"mov edx, {KERNEL_SS}; push {TF | 2}; popfq; mov ss, dx; nop"
-    guest = trap(f"{text}; ud2")
+    guest = unmodified(f"{text}; ud2")
     assert guest.run().status == DB
     assert guest.frame().rip == CODE + length(text)
 
@@ -184,8 +186,8 @@ def test_single_step_traps_behind_a_hypercall(paravirt: Paravirt) -> None:
     assert guest.frame().rip == CODE + length(f"mov eax, 0x7000; push {TF | 2}; popfq; vmcall")
 
 
-def test_single_step_does_not_trap_behind_a_fault(trap: Trap) -> None:
-    guest = trap(f"mov eax, {1 << 31}; push {TF | 2}; popfq; mov cr0, rax; ud2")
+def test_single_step_does_not_trap_behind_a_fault(unmodified: Trap) -> None:
+    guest = unmodified(f"mov eax, {1 << 31}; push {TF | 2}; popfq; mov cr0, rax; ud2")
     assert guest.run().status == GP
     assert guest.frame(error=True).rip == CODE + length(f"mov eax, {1 << 31}; push {TF | 2}; popfq")
 
@@ -199,22 +201,22 @@ def test_iretq_from_no_canonical_stack_is_a_stack_fault(trap: Trap, rsp: int) ->
 
 
 @pytest.mark.parametrize("offset", range(16))
-def test_the_frame_is_aligned_to_16_bytes(trap: Trap, offset: int) -> None:
-    guest = trap(f"mov rsp, {TOP - offset}; ud2")
+def test_the_frame_is_aligned_to_16_bytes(unmodified: Trap, offset: int) -> None:
+    guest = unmodified(f"mov rsp, {TOP - offset}; ud2")
     guest.run()
     assert guest.vcpu.rsp == (TOP - offset) // 16 * 16 - 40
     assert guest.frame().rsp == TOP - offset
 
 
-def test_an_error_code_makes_the_frame_longer(trap: Trap) -> None:
-    guest = trap("mov eax, 0x98; mov ds, ax")
+def test_an_error_code_makes_the_frame_longer(unmodified: Trap) -> None:
+    guest = unmodified("mov eax, 0x98; mov ds, ax")
     guest.run()
     assert guest.vcpu.rsp == TOP - 48
 
 
 @pytest.mark.parametrize("ist", [1, 2])
-def test_ist_switches_the_stack_at_the_same_privilege(trap: Trap, ist: int) -> None:
-    guest = trap("ud2")
+def test_ist_switches_the_stack_at_the_same_privilege(unmodified: Trap, ist: int) -> None:
+    guest = unmodified("ud2")
     guest.gate(UD, ist=ist)
     guest.run()
     top = {1: IST1, 2: IST2}[ist]
@@ -235,8 +237,8 @@ def test_from_cpl_3_the_stack_is_rsp0_and_ss_null(trap: Trap) -> None:
     assert outcome.by_key == {("IRET", ""): 1, (SOFTWARE, "INT 0x80"): 1, FILLS: outcome.by_key[FILLS], **END}
 
 
-def test_ist_wins_over_rsp0_from_cpl_3(trap: Trap) -> None:
-    guest = trap(to_user() + IRETQ, {USER: "ud2"})
+def test_ist_wins_over_rsp0_from_cpl_3(unmodified: Trap) -> None:
+    guest = unmodified(to_user() + IRETQ, {USER: "ud2"})
     guest.gate(UD, ist=2)
     assert guest.run().status == UD
     assert guest.vcpu.rsp == IST2 - 40
@@ -255,8 +257,8 @@ def test_iretq_goes_back_to_where_the_event_came_from(trap: Trap) -> None:
     }  # fmt: skip
 
 
-def test_an_event_within_an_event_has_the_null_ss_of_the_first(trap: Trap) -> None:
-    guest = trap(
+def test_an_event_within_an_event_has_the_null_ss_of_the_first(unmodified: Trap) -> None:
+    guest = unmodified(
         to_user() + IRETQ, {USER: "int 0x80; ud2", DATA: "int 0x81; iretq", DATA + 64: "mov rbx, [rsp+32]; iretq"}
     )
     guest.gate(0x80, DATA, dpl=3)
@@ -266,9 +268,9 @@ def test_an_event_within_an_event_has_the_null_ss_of_the_first(trap: Trap) -> No
 
 
 @pytest.mark.parametrize("user", [False, True])
-def test_int_to_a_gate_of_dpl_0(trap: Trap, user: bool) -> None:
+def test_int_to_a_gate_of_dpl_0(unmodified: Trap, user: bool) -> None:
     code = "nop; nop; int 0x41"
-    guest = trap(to_user() + IRETQ, {USER: code}) if user else trap(code)
+    guest = unmodified(to_user() + IRETQ, {USER: code}) if user else unmodified(code)
     assert guest.run().status == (GP if user else 0x41)
     if user:
         frame = guest.frame(error=True)
@@ -276,15 +278,15 @@ def test_int_to_a_gate_of_dpl_0(trap: Trap, user: bool) -> None:
 
 
 @pytest.mark.parametrize("before", ["nop", "mov al, 0xcd"])
-def test_int3_refused_points_at_its_one_byte(trap: Trap, before: str) -> None:
-    guest = trap(to_user() + IRETQ, {USER: f"{before}; int3"})
+def test_int3_refused_points_at_its_one_byte(unmodified: Trap, before: str) -> None:
+    guest = unmodified(to_user() + IRETQ, {USER: f"{before}; int3"})
     assert guest.run().status == GP
     frame = guest.frame(error=True)
     assert (frame.error, frame.rip) == (BP * 8 + 2, USER + length(before))
 
 
-def test_int_3_in_two_bytes_refused_points_at_its_first(trap: Trap) -> None:
-    guest = trap(to_user() + IRETQ, {USER: b"\x90\xcd\x03"})
+def test_int_3_in_two_bytes_refused_points_at_its_first(unmodified: Trap) -> None:
+    guest = unmodified(to_user() + IRETQ, {USER: b"\x90\xcd\x03"})
     assert guest.run().status == GP
     assert guest.frame(error=True)[:2] == (BP * 8 + 2, USER + 1)
 
@@ -318,9 +320,9 @@ def test_icebp_is_a_debug_exception_after_it(trap: Trap, paravirt: Paravirt, tec
     ],
 )
 @pytest.mark.parametrize("ext", [0, 1])
-def test_bad_gates(trap: Trap, fields: dict[str, int], vector: int, error: int, ext: int) -> None:
+def test_bad_gates(unmodified: Trap, fields: dict[str, int], vector: int, error: int, ext: int) -> None:
     number = UD if ext else 0x40
-    guest = trap("nop; ud2" if ext else "nop; int 0x40")
+    guest = unmodified("nop; ud2" if ext else "nop; int 0x40")
     guest.gate(number, **fields)
     assert guest.run().status == vector
     if error == 0x40 * 8 + 2:
@@ -329,16 +331,16 @@ def test_bad_gates(trap: Trap, fields: dict[str, int], vector: int, error: int, 
     assert (frame.error, frame.rip) == (error | ext, CODE + 1)
 
 
-def test_a_conforming_handler_keeps_cpl_3(trap: Trap) -> None:
-    guest = trap(to_user() + IRETQ, {USER: "int 0x80", DATA: "cli"})
+def test_a_conforming_handler_keeps_cpl_3(unmodified: Trap) -> None:
+    guest = unmodified(to_user() + IRETQ, {USER: "int 0x80", DATA: "cli"})
     guest.gate(0x80, DATA, selector=CONFORMING, dpl=3)
     assert guest.run().status == GP  # CLI at CPL 3
     frame = guest.frame(error=True)
     assert (frame.cs, frame.rip, frame.rsp) == (CONFORMING | 3, DATA, USER_STACK - 40)
 
 
-def test_a_conforming_handler_may_not_push_where_cpl_3_may_not_write(trap: Trap) -> None:
-    guest = trap(to_user() + IRETQ, {USER: "int 0x80"})
+def test_a_conforming_handler_may_not_push_where_cpl_3_may_not_write(unmodified: Trap) -> None:
+    guest = unmodified(to_user() + IRETQ, {USER: "int 0x80"})
     guest.gate(0x80, DATA, selector=CONFORMING, dpl=3)
     guest.protect(USER_STACK - 8, clear=4)
     guest.gate(PF, ist=1)
@@ -346,16 +348,16 @@ def test_a_conforming_handler_may_not_push_where_cpl_3_may_not_write(trap: Trap)
     assert guest.frame(error=True).error == 7  # a write of CPL 3
 
 
-def test_the_limit_of_the_idt(trap: Trap) -> None:
-    guest = trap("int 0x40")
+def test_the_limit_of_the_idt(unmodified: Trap) -> None:
+    guest = unmodified("int 0x40")
     guest.vcpu.virtual.idt_limit = 0x40 * 16 + 14
     assert guest.run().status == GP
     assert guest.frame(error=True).error == 0x40 * 8 + 2
 
 
 @pytest.mark.parametrize(("limit", "status"), [(11, 0x80), (10, TS)])
-def test_the_limit_of_the_tss_for_rsp0(trap: Trap, limit: int, status: int) -> None:
-    guest = trap(to_user() + IRETQ, {USER: "int 0x80"})
+def test_the_limit_of_the_tss_for_rsp0(unmodified: Trap, limit: int, status: int) -> None:
+    guest = unmodified(to_user() + IRETQ, {USER: "int 0x80"})
     guest.gate(0x80, dpl=3)
     guest.gate(TS, selector=CONFORMING)  # a handler that needs no stack of the TSS
     guest.vcpu.virtual.tr_limit = limit
@@ -366,8 +368,8 @@ def test_the_limit_of_the_tss_for_rsp0(trap: Trap, limit: int, status: int) -> N
 
 
 @pytest.mark.parametrize(("limit", "status"), [(43, UD), (42, TS)])
-def test_the_limit_of_the_tss_for_ist(trap: Trap, limit: int, status: int) -> None:
-    guest = trap("ud2")
+def test_the_limit_of_the_tss_for_ist(unmodified: Trap, limit: int, status: int) -> None:
+    guest = unmodified("ud2")
     guest.gate(UD, ist=1)
     guest.vcpu.virtual.tr_limit = limit
     assert guest.run().status == status
@@ -376,8 +378,8 @@ def test_the_limit_of_the_tss_for_ist(trap: Trap, limit: int, status: int) -> No
 
 
 @pytest.mark.parametrize("rsp", [0x77777000, 0x8000_0000_1000])
-def test_a_stack_that_cannot_be_pushed_on_makes_a_double_fault(trap: Trap, rsp: int) -> None:
-    guest = trap(f"mov rsp, {rsp}; mov eax, 0x55555000; mov al, [rax]")
+def test_a_stack_that_cannot_be_pushed_on_makes_a_double_fault(unmodified: Trap, rsp: int) -> None:
+    guest = unmodified(f"mov rsp, {rsp}; mov eax, 0x55555000; mov al, [rax]")
     guest.gate(DF, ist=1)
     outcome = guest.run()
     assert (outcome.status, outcome.events["double faults"]) == (DF, 1)
@@ -387,8 +389,8 @@ def test_a_stack_that_cannot_be_pushed_on_makes_a_double_fault(trap: Trap, rsp: 
 
 
 @pytest.mark.parametrize(("rsp", "vector", "error"), [(0x77777000, PF, 2), (0x8000_0000_1000, SS, 1)])
-def test_a_benign_event_then_a_fault_is_serial(trap: Trap, rsp: int, vector: int, error: int) -> None:
-    guest = trap(f"mov rsp, {rsp}; ud2")
+def test_a_benign_event_then_a_fault_is_serial(unmodified: Trap, rsp: int, vector: int, error: int) -> None:
+    guest = unmodified(f"mov rsp, {rsp}; ud2")
     for number in (PF, SS, DF):
         guest.gate(number, ist=1)
     outcome = guest.run()
@@ -407,9 +409,9 @@ RAISE = {
 
 
 @pytest.mark.parametrize(("first", "second", "taken"), TABLE_6_5)
-def test_table_6_5(trap: Trap, first: int, second: int, taken: int) -> None:
+def test_table_6_5(unmodified: Trap, first: int, second: int, taken: int) -> None:
     """The first event's gate is broken so that its delivery faults with the second."""
-    guest = trap(RAISE[first])
+    guest = unmodified(RAISE[first])
     broken: dict[int, dict[str, int]] = {GP: {"kind": 0}, NP: {"present": False}, PF: {"ist": 3}}
     guest.memory.write_uint(TSS + 52, 8, 0x66666000)  # the third interrupt stack is not mapped
     guest.gate(first, **broken[second])
@@ -453,8 +455,8 @@ def test_task_switched_raises_nm_once(trap: Trap) -> None:
     assert outcome.by_key[EXCEPTION, "#NM"] == 1
 
 
-def test_a_guest_loads_its_own_tables(trap: Trap) -> None:
-    guest = trap(
+def test_a_guest_loads_its_own_tables(unmodified: Trap) -> None:
+    guest = unmodified(
         f"mov ebx, {DATA}; lgdt [rbx]; lidt [rbx + 16]; mov eax, {TSS_SELECTOR}; ltr ax; xor eax, eax; mov es, ax;"
         f"mov eax, {KERNEL_SS}; mov ss, ax; {to_user()} iretq",
         {DATA: (len(GDT_WORDS) * 8 - 1).to_bytes(2, "little") + GDT.to_bytes(8, "little"),
@@ -505,27 +507,27 @@ def test_fmask_clears_flags_on_entry(trap: Trap, fmask: int) -> None:
 
 
 @pytest.mark.parametrize("prefix", [b"\x66", b"\xf2", b"\xf3", b"\x48", b"\x2e", b"\x66\x48", b"\x3e\xf3\x4f"])
-def test_syscall_with_prefixes_returns_behind_all_of_it(trap: Trap, prefix: bytes) -> None:
-    guest = with_syscall(trap(to_user() + IRETQ, {USER: prefix + b"\x0f\x05"}), STUBS)
+def test_syscall_with_prefixes_returns_behind_all_of_it(unmodified: Trap, prefix: bytes) -> None:
+    guest = with_syscall(unmodified(to_user() + IRETQ, {USER: prefix + b"\x0f\x05"}), STUBS)
     assert guest.run().status == 0
     assert guest.vcpu.rcx == USER + len(prefix) + 2
 
 
-def test_lock_syscall_is_undefined(trap: Trap) -> None:
-    guest = with_syscall(trap(to_user() + IRETQ, {USER: b"\xf0\x0f\x05"}), STUBS)
+def test_lock_syscall_is_undefined(unmodified: Trap) -> None:
+    guest = with_syscall(unmodified(to_user() + IRETQ, {USER: b"\xf0\x0f\x05"}), STUBS)
     assert guest.run().status == UD
     assert guest.frame().rip == USER
 
 
-def test_syscall_without_sce_is_undefined(trap: Trap) -> None:
-    guest = with_syscall(trap(to_user() + IRETQ, {USER: "nop; syscall"}))
+def test_syscall_without_sce_is_undefined(unmodified: Trap) -> None:
+    guest = with_syscall(unmodified(to_user() + IRETQ, {USER: "nop; syscall"}))
     guest.vcpu.virtual.efer &= ~1
     assert guest.run().status == UD
     assert guest.frame().rip == USER + 1
 
 
-def test_syscall_of_the_kernel_itself_enters_too(trap: Trap) -> None:
-    guest = with_syscall(trap("syscall"), STUBS)
+def test_syscall_of_the_kernel_itself_enters_too(unmodified: Trap) -> None:
+    guest = with_syscall(unmodified("syscall"), STUBS)
     assert guest.run().status == 0
     assert guest.vcpu.rcx == CODE + 2
 
@@ -548,15 +550,15 @@ def test_sysret_to_compatibility_mode_is_not_offered(trap: Trap) -> None:
     assert guest.frame(error=True)[:2] == (0, CODE)
 
 
-def test_sysret_at_cpl_3_is_the_guests_fault(trap: Trap) -> None:
-    guest = with_syscall(trap(to_user() + IRETQ, {USER: b"\x48\x0f\x07"}))
+def test_sysret_at_cpl_3_is_the_guests_fault(unmodified: Trap) -> None:
+    guest = with_syscall(unmodified(to_user() + IRETQ, {USER: b"\x48\x0f\x07"}))
     assert guest.run().status == GP
     assert guest.frame(error=True)[:3] == (0, USER, USER_CS)
 
 
-def test_sysret_restores_the_flags_that_r11_may_set(trap: Trap) -> None:
+def test_sysret_restores_the_flags_that_r11_may_set(unmodified: Trap) -> None:
     code = assemble(f"mov ecx, {USER}; mov r11, 0xffffffffffffffff") + b"\x48\x0f\x07"
-    guest = with_syscall(trap(code, {USER: "int 0x40"}))
+    guest = with_syscall(unmodified(code, {USER: "int 0x40"}))
     guest.gate(0x40, dpl=3)
     guest.gate(DB, DATA + 0x100)  # TF is among them: the first step ends up there
     guest.memory.write(DATA + 0x100, assemble("mov al, 1; out 0xf4, al"))

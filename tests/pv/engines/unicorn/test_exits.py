@@ -60,8 +60,8 @@ def pending_at_start(guest: TrapGuest, count: int = 1) -> Interrupts:
     "behind",
     ["inc rcx", "mov rcx, cr2", "in al, 0x10", "out 0x10, al", "cpuid", "rdtsc", "swapgs",
                                     "mov fs, dx", "int 0x41", "mov rcx, [rsp - 0x300000]"])  # fmt: skip
-def test_sti_holds_an_interrupt_off_for_exactly_one_instruction(trap: Trap, behind: str) -> None:
-    guest = trap(
+def test_sti_holds_an_interrupt_off_for_exactly_one_instruction(unmodified: Trap, behind: str) -> None:
+    guest = unmodified(
         f"cli; mov edx, {KERNEL_SS}; mov rsp, 0x3f0000; sti; {behind}; inc r8; {END_9}",
         {DATA: HANDLER, DATA + 64: "iretq"},
     )
@@ -77,8 +77,8 @@ def test_sti_holds_an_interrupt_off_for_exactly_one_instruction(trap: Trap, behi
     assert guest.vcpu.r9 == expected
 
 
-def test_sti_while_the_flag_is_set_has_no_shadow(trap: Trap) -> None:
-    guest = trap(f"sti; out 0x10, al; sti; inc rcx; {END_9}", {DATA: HANDLER})
+def test_sti_while_the_flag_is_set_has_no_shadow(unmodified: Trap) -> None:
+    guest = unmodified(f"sti; out 0x10, al; sti; inc rcx; {END_9}", {DATA: HANDLER})
     ports = Ports(guest)
     interrupts = pending_at_start(guest, 0)
     ports.on_write = lambda _port, _size: interrupts.raise_()
@@ -97,17 +97,17 @@ def test_sti_cli_never_lets_one_in(trap: Trap) -> None:
     }  # fmt: skip
 
 
-def test_sti_hlt_wakes_behind_the_hlt(trap: Trap) -> None:
-    guest = trap(f"cli; sti; hlt; inc rcx; {END_9}", {DATA: HANDLER})
+def test_sti_hlt_wakes_behind_the_hlt(unmodified: Trap) -> None:
+    guest = unmodified(f"cli; sti; hlt; inc rcx; {END_9}", {DATA: HANDLER})
     pending_at_start(guest)
     outcome = guest.run()
     assert (outcome.status, guest.vcpu.r14, guest.vcpu.r9) == (9, 1, CODE + 3)
 
 
-def test_a_timer_that_falls_due_at_the_sti_itself_still_waits_for_the_hlt(trap: Trap) -> None:
+def test_a_timer_that_falls_due_at_the_sti_itself_still_waits_for_the_hlt(unmodified: Trap) -> None:
     """Else the interrupt is taken between STI and HLT, and HLT sleeps for ever."""
     for due in range(40):
-        guest = trap(f"cli; cli; cli; cli; sti; hlt; {END_9}", {DATA: HANDLER})
+        guest = unmodified(f"cli; cli; cli; cli; sti; hlt; {END_9}", {DATA: HANDLER})
         interrupts = pending_at_start(guest, 0)
         guest.machine.clock.at(due * 250, interrupts.raise_)
         outcome = guest.run()
@@ -136,8 +136,8 @@ def test_mov_ss_holds_interrupts_off_and_lss_does_not(trap: Trap) -> None:
         assert guest.vcpu.r9 == CODE + len(setup) + len(load) + extra
 
 
-def test_an_interrupt_waits_while_if_is_clear(trap: Trap) -> None:
-    guest = trap(
+def test_an_interrupt_waits_while_if_is_clear(unmodified: Trap) -> None:
+    guest = unmodified(
         f"cli; out 0x10, al; mov ecx, 50; again: cpuid; mov ecx, 3; dec r8; inc r8; sti; nop; {END_9}", {DATA: HANDLER}
     )
     ports = Ports(guest)
@@ -150,16 +150,16 @@ def test_an_interrupt_waits_while_if_is_clear(trap: Trap) -> None:
     )
 
 
-def test_iretq_that_sets_if_lets_a_waiting_one_in_at_once(trap: Trap) -> None:
-    guest = trap(to_user() + IRETQ, {USER: "inc rcx; int 0x80", DATA: HANDLER})
+def test_iretq_that_sets_if_lets_a_waiting_one_in_at_once(unmodified: Trap) -> None:
+    guest = unmodified(to_user() + IRETQ, {USER: "inc rcx; int 0x80", DATA: HANDLER})
     guest.gate(0x80, dpl=3)
     pending_at_start(guest)
     outcome = guest.run()
     assert (outcome.status, guest.vcpu.r9, guest.vcpu.r10 & 0xFF) == (0x80, USER, guest.vcpu.rcx - 1 & 0xFF)
 
 
-def test_two_interrupts_nest_as_their_handlers_allow(trap: Trap) -> None:
-    guest = trap(
+def test_two_interrupts_nest_as_their_handlers_allow(unmodified: Trap) -> None:
+    guest = unmodified(
         f"sti; out 0x10, al; {END_9}",
         {DATA: "inc rbx; sti; nop; nop; iretq", DATA + 64: "mov r12, rbx; mov r13, [rsp]; inc rbx; iretq"},
     )
@@ -200,8 +200,8 @@ def pit(mode: int, count: int) -> str:
     return f"mov al, {0x30 | mode << 1}; out 0x43, al; mov al, {low}; out 0x40, al; mov al, {high}; out 0x40, al; "
 
 
-def test_a_one_shot_timer_wakes_hlt_and_time_jumps_to_it(trap: Trap) -> None:
-    guest = trap(PIC + TIMER_ONLY + pit(0, 0xFFFF) + f"sti; hlt; {END_9}", {DATA: f"inc rbx; {EOI} iretq"})
+def test_a_one_shot_timer_wakes_hlt_and_time_jumps_to_it(unmodified: Trap) -> None:
+    guest = unmodified(PIC + TIMER_ONLY + pit(0, 0xFFFF) + f"sti; hlt; {END_9}", {DATA: f"inc rbx; {EOI} iretq"})
     guest.gate(0x20, DATA)
     outcome = guest.run()
     assert (outcome.status, guest.vcpu.rbx) == (9, 1)
@@ -209,9 +209,9 @@ def test_a_one_shot_timer_wakes_hlt_and_time_jumps_to_it(trap: Trap) -> None:
     assert outcome.exits["HLT"] == 1
 
 
-def test_a_periodic_timer_needs_its_eoi(trap: Trap) -> None:
+def test_a_periodic_timer_needs_its_eoi(unmodified: Trap) -> None:
     for eoi, ticks in ((EOI, 5), ("", 1)):
-        guest = trap(PIC + TIMER_ONLY + pit(2, 1000) + f"sti; again: hlt; cmp ebx, 5; jb again; {END_9}",
+        guest = unmodified(PIC + TIMER_ONLY + pit(2, 1000) + f"sti; again: hlt; cmp ebx, 5; jb again; {END_9}",
                      {DATA: f"inc ebx; {eoi} iretq"})  # fmt: skip
         guest.gate(0x20, DATA)
         outcome = guest.run(max_exits=300, timeout=20 if eoi else 0.5)
@@ -220,23 +220,23 @@ def test_a_periodic_timer_needs_its_eoi(trap: Trap) -> None:
         assert outcome.events["interrupts delivered"] == ticks
 
 
-def test_a_guest_that_looks_at_memory_gets_its_timer(trap: Trap) -> None:
-    guest = trap(PIC + TIMER_ONLY + pit(2, 1000) + f"sti; again: cmp dword ptr [r14], 3; jb again; {END_9}",
+def test_a_guest_that_looks_at_memory_gets_its_timer(unmodified: Trap) -> None:
+    guest = unmodified(PIC + TIMER_ONLY + pit(2, 1000) + f"sti; again: cmp dword ptr [r14], 3; jb again; {END_9}",
                  {DATA: f"inc dword ptr [r14]; {EOI} iretq"})  # fmt: skip
     guest.vcpu.r14 = DATA + 0x800
     guest.gate(0x20, DATA)
     assert guest.run().status == 9
 
 
-def test_hlt_with_interrupts_off_or_nothing_to_come_is_the_end(trap: Trap) -> None:
-    outcome = trap("cli; hlt").run()
+def test_hlt_with_interrupts_off_or_nothing_to_come_is_the_end(unmodified: Trap) -> None:
+    outcome = unmodified("cli; hlt").run()
     assert (outcome.why, outcome.detail, outcome.rip) == (StopWhy.HALTED, "halted with interrupts off", CODE + 2)
-    outcome = trap("sti; hlt").run()
+    outcome = unmodified("sti; hlt").run()
     assert (outcome.why, outcome.detail) == (StopWhy.HALTED, "halted with nothing that could wake it")
 
 
-def test_hlt_at_the_mercy_of_a_masked_timer_obeys_the_timeout(trap: Trap) -> None:
-    guest = trap(PIC + ALL_MASKED + pit(2, 1000) + f"sti; hlt; {END_9}")
+def test_hlt_at_the_mercy_of_a_masked_timer_obeys_the_timeout(unmodified: Trap) -> None:
+    guest = unmodified(PIC + ALL_MASKED + pit(2, 1000) + f"sti; hlt; {END_9}")
     guest.gate(0x20, DATA)
     outcome = guest.run(timeout=0.2)
     assert outcome.why is StopWhy.TIMEOUT
@@ -245,8 +245,8 @@ def test_hlt_at_the_mercy_of_a_masked_timer_obeys_the_timeout(trap: Trap) -> Non
     assert again.exits == outcome.exits
 
 
-def test_an_interrupt_goes_through_its_gate_like_any_event(trap: Trap) -> None:
-    guest = trap("sti; out 0x10, al; nop")
+def test_an_interrupt_goes_through_its_gate_like_any_event(unmodified: Trap) -> None:
+    guest = unmodified("sti; out 0x10, al; nop")
     ports, interrupts = Ports(guest), Interrupts(guest)
     ports.on_write = lambda _port, _size: interrupts.raise_(0x99)
     guest.gate(0x99, present=False)
@@ -362,8 +362,8 @@ def test_a_handler_that_returns_nonsense_is_our_error(
     assert guest.vcpu.r15 == 5
 
 
-def test_an_exit_handler_that_answers_no_reply_is_our_error(trap: Trap) -> None:
-    guest = trap("hlt")
+def test_an_exit_handler_that_answers_no_reply_is_our_error(unmodified: Trap) -> None:
+    guest = unmodified("hlt")
     guest.answer(Row(Reason.HLT, 0, 0, lambda _exit: 5, "test"))
     with pytest.raises(TypeError, match="answered 5, which is not a Reply"):
         guest.run()
@@ -428,8 +428,8 @@ def test_a_paravirtual_guest_that_waits(paravirt: Paravirt) -> None:
     assert guest.run().why is StopWhy.HALTED
 
 
-def test_nobody_answers(trap: Trap) -> None:
-    guest = trap("nop; cpuid")
+def test_nobody_answers(unmodified: Trap) -> None:
+    guest = unmodified("nop; cpuid")
     guest.vcpu.bind([row for row in guest.machine.table if row.reason is not Reason.CPUID])
     outcome = guest.run()
     assert (outcome.why, outcome.rip) == (StopWhy.UNHANDLED, CODE + 1)

@@ -48,9 +48,11 @@ WAIT_FOR_HANDLER = f"wait: test rbx, rbx; jz wait; {END_9}"  # looks at what the
      ("in al, 0x6c", 1, OLD & ~0xFF | 0x98), ("in eax, 0x6d", 4, VALUE)],
 )  # fmt: skip
 @pytest.mark.parametrize("leaves", [False, True])
-def test_in_keeps_the_bits_that_it_does_not_read(trap: Trap, code: str, size: int, result: int, leaves: bool) -> None:
+def test_in_keeps_the_bits_that_it_does_not_read(
+    unmodified: Trap, code: str, size: int, result: int, leaves: bool
+) -> None:
     """Also where an interrupt becomes pending in the handler, so that the engine leaves the block."""
-    guest = trap(
+    guest = unmodified(
         f"sti; mov rax, {OLD}; mov edx, 0x1234; {code}; mov r8, rax; {END_9}", {DATA: "inc rbx; mov r9, [rsp]; iretq"}
     )
     guest.gate(0x20, DATA)
@@ -67,9 +69,9 @@ def test_in_keeps_the_bits_that_it_does_not_read(trap: Trap, code: str, size: in
 
 
 @pytest.mark.parametrize("code", ["out dx, al", "out dx, ax", "out dx, eax", "out 0x6e, al", "out 0x6f, eax"])
-def test_out_says_port_size_and_value_and_is_interrupted_right_behind(trap: Trap, code: str) -> None:
+def test_out_says_port_size_and_value_and_is_interrupted_right_behind(unmodified: Trap, code: str) -> None:
     before = f"sti; mov rax, {OLD}; mov edx, 0x1234; "
-    guest = trap(f"{before}{code}; inc rcx; {END_9}", {DATA: "mov r9, [rsp]; mov r10, rcx; iretq"})
+    guest = unmodified(f"{before}{code}; inc rcx; {END_9}", {DATA: "mov r9, [rsp]; mov r10, rcx; iretq"})
     guest.gate(0x20, DATA)
     ports, interrupts = Ports(guest), Interrupts(guest)
     ports.on_write = lambda _port, _size: interrupts.raise_()
@@ -117,9 +119,9 @@ def test_flags_survive_where_the_block_is_left(trap: Trap, setter: str, code: st
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_rep_outs_and_ins_move_each_element_once(trap: Trap, size: int) -> None:
+def test_rep_outs_and_ins_move_each_element_once(unmodified: Trap, size: int) -> None:
     suffix = {1: "b", 2: "w", 4: "d"}[size]
-    guest = trap(
+    guest = unmodified(
         f"mov esi, {DATA}; mov edi, {DATA + 0x100}; mov ecx, 5; mov edx, 0x77; rep outs{suffix}; "
         f"mov ecx, 3; rep ins{suffix}; {END_9}",
         {DATA: bytes(range(64))},
@@ -136,10 +138,12 @@ def test_rep_outs_and_ins_move_each_element_once(trap: Trap, size: int) -> None:
 
 
 @pytest.mark.parametrize("code", ["rep outsb", "rep insb"])
-def test_an_interrupt_within_a_string(trap: Trap, code: str) -> None:
+def test_an_interrupt_within_a_string(unmodified: Trap, code: str) -> None:
     """Taken behind the element that raised it, without waiting for another exit; the rest follows."""
-    guest = trap(f"sti; mov esi, {DATA}; mov edi, {DATA + 128}; mov ecx, 5; mov edx, 0x77; {code};{WAIT_FOR_HANDLER}",
-                 {DATA: "inc rbx; mov r8, rcx; mov r9, [rsp]; iretq"})  # fmt: skip
+    guest = unmodified(
+        f"sti; mov esi, {DATA}; mov edi, {DATA + 128}; mov ecx, 5; mov edx, 0x77; {code};{WAIT_FOR_HANDLER}",
+        {DATA: "inc rbx; mov r8, rcx; mov r9, [rsp]; iretq"},
+    )
     guest.gate(0x20, DATA)
     ports, interrupts = Ports(guest), Interrupts(guest)
     raised = []
@@ -156,8 +160,8 @@ def test_an_interrupt_within_a_string(trap: Trap, code: str) -> None:
     assert guest.memory.read(guest.vcpu.r9, 2) == assemble(code)
 
 
-def test_an_interrupt_of_the_last_element_needs_no_further_exit(trap: Trap) -> None:
-    guest = trap(f"sti; mov esi, {DATA + 64}; mov ecx, 1; mov edx, 0x77; rep outsb; {WAIT_FOR_HANDLER}",
+def test_an_interrupt_of_the_last_element_needs_no_further_exit(unmodified: Trap) -> None:
+    guest = unmodified(f"sti; mov esi, {DATA + 64}; mov ecx, 1; mov edx, 0x77; rep outsb; {WAIT_FOR_HANDLER}",
                  {DATA: "inc rbx; iretq"})  # fmt: skip
     guest.gate(0x20, DATA)
     ports, interrupts = Ports(guest), Interrupts(guest)
@@ -165,8 +169,8 @@ def test_an_interrupt_of_the_last_element_needs_no_further_exit(trap: Trap) -> N
     assert guest.run().status == 9
 
 
-def test_a_string_obeys_the_exit_budget_and_goes_on(trap: Trap) -> None:
-    guest = trap(f"mov esi, {DATA}; mov ecx, 1000; mov edx, 0x77; rep outsb; {END_9}", {DATA: bytes(1000)})
+def test_a_string_obeys_the_exit_budget_and_goes_on(unmodified: Trap) -> None:
+    guest = unmodified(f"mov esi, {DATA}; mov ecx, 1000; mov edx, 0x77; rep outsb; {END_9}", {DATA: bytes(1000)})
     ports = Ports(guest)
     fills = guest.run(max_exits=20)
     assert fills.why is StopWhy.MAX_EXITS
@@ -175,8 +179,8 @@ def test_a_string_obeys_the_exit_budget_and_goes_on(trap: Trap) -> None:
     assert len(ports.written) == 1000
 
 
-def test_a_string_to_an_unmapped_page_faults_at_its_element(trap: Trap) -> None:
-    guest = trap("mov edi, 0x3ffffe; mov ecx, 5; mov edx, 0x77; rep insb")
+def test_a_string_to_an_unmapped_page_faults_at_its_element(unmodified: Trap) -> None:
+    guest = unmodified("mov edi, 0x3ffffe; mov ecx, 5; mov edx, 0x77; rep insb")
     Ports(guest, 0x5A)
     assert guest.run().status == PF
     assert (guest.vcpu.rdi, guest.vcpu.rcx, guest.vcpu.virtual.cr2) == (0x400000, 3, 0x400000)
@@ -218,10 +222,10 @@ def test_ports_at_cpl_3(trap: Trap, code: str, iopl: int, bitmap: int | None, li
     ("port", "size", "denied"),
     [(0x10, 1, 0x10), (0x10, 2, 0x11), (0x10, 4, 0x13), (0x17, 2, 0x18), (0xFFFF, 1, 0xFFFF)],
 )
-def test_every_bit_of_the_access_counts(trap: Trap, port: int, size: int, denied: int) -> None:
+def test_every_bit_of_the_access_counts(unmodified: Trap, port: int, size: int, denied: int) -> None:
     register = {1: "al", 2: "ax", 4: "eax"}[size]
     for bad in (denied, port + size, port - 1):
-        guest = trap(to_user() + IRETQ, {USER: f"mov edx, {port}; in {register}, dx; int 0x80"})
+        guest = unmodified(to_user() + IRETQ, {USER: f"mov edx, {port}; in {register}, dx; int 0x80"})
         guest.gate(0x80, dpl=3)
         guest.vcpu.virtual.tr_limit = IO_MAP + 0x2000
         bitmap = bytearray(0x2002)
@@ -231,8 +235,8 @@ def test_every_bit_of_the_access_counts(trap: Trap, port: int, size: int, denied
         assert guest.run().status == (GP if bad == denied else 0x80), hex(bad)
 
 
-def test_a_bitmap_in_no_memory_is_a_page_fault_of_the_instruction(trap: Trap) -> None:
-    guest = trap(to_user() + IRETQ, {USER: "in al, 0x10"})
+def test_a_bitmap_in_no_memory_is_a_page_fault_of_the_instruction(unmodified: Trap) -> None:
+    guest = unmodified(to_user() + IRETQ, {USER: "in al, 0x10"})
     guest.vcpu.virtual.tr_limit = 0xFFFF
     guest.memory.write_uint(TSS + 102, 2, 0xD000 - TSS)
     guest.protect(0xD000, clear=1)
@@ -250,8 +254,8 @@ def test_ports_of_user_mode_are_denied_under_paravirt(paravirt: Paravirt) -> Non
     assert not ports.read
 
 
-def test_sysenter_is_undefined(trap: Trap) -> None:
-    guest = trap("nop; sysenter")
+def test_sysenter_is_undefined(unmodified: Trap) -> None:
+    guest = unmodified("nop; sysenter")
     assert guest.run().status == UD
     assert guest.frame().rip == CODE + 1
 
@@ -260,14 +264,14 @@ def test_sysenter_is_undefined(trap: Trap) -> None:
 
 
 @pytest.mark.parametrize("code", ["out 0x10, al", "in al, 0x10"])
-def test_a_handler_in_a_block_may_fault_and_stop(trap: Trap, code: str) -> None:
-    guest = trap(f"nop; {code}")
+def test_a_handler_in_a_block_may_fault_and_stop(unmodified: Trap, code: str) -> None:
+    guest = unmodified(f"nop; {code}")
     ports = Ports(guest)
     ports.on_read = ports.on_write = lambda _port, _size: fault(NP, 0x1234)
     assert guest.run().status == NP
     assert guest.frame(error=True)[:2] == (0x1234, CODE + 1)
 
-    guest = trap(f"nop; {code}")
+    guest = unmodified(f"nop; {code}")
     ports = Ports(guest)
     ports.on_read = ports.on_write = lambda _port, _size: stop(3)
     outcome = guest.run()
@@ -314,8 +318,8 @@ def test_cpuid_and_rdtsc_are_exits_at_every_privilege(trap: Trap) -> None:
     }  # fmt: skip
 
 
-def test_rdtsc_with_tsd_is_gp_at_cpl_3(trap: Trap) -> None:
-    guest = trap(f"mov rax, cr4; or eax, 4; mov cr4, rax; rdtsc; {to_user()} iretq", {USER: "nop; rdtsc"})
+def test_rdtsc_with_tsd_is_gp_at_cpl_3(unmodified: Trap) -> None:
+    guest = unmodified(f"mov rax, cr4; or eax, 4; mov cr4, rax; rdtsc; {to_user()} iretq", {USER: "nop; rdtsc"})
     assert guest.run().status == GP
     assert guest.frame(error=True)[:2] == (0, USER + 1)
 

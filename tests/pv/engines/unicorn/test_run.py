@@ -102,8 +102,8 @@ def test_a_paravirtual_guest_that_faults_for_ever(paravirt: Paravirt) -> None:
 
 
 @pytest.mark.parametrize("slice_ns", [1000, 50_000])
-def test_time_passes_up_to_the_next_timer_for_a_guest_that_only_spins(trap: Trap, slice_ns: int) -> None:
-    guest = trap("again: cmp byte ptr [0x130000], 0; je again; ud2")
+def test_time_passes_up_to_the_next_timer_for_a_guest_that_only_spins(unmodified: Trap, slice_ns: int) -> None:
+    guest = unmodified("again: cmp byte ptr [0x130000], 0; je again; ud2")
     fired: list[int] = []
 
     def fire() -> None:
@@ -116,9 +116,9 @@ def test_time_passes_up_to_the_next_timer_for_a_guest_that_only_spins(trap: Trap
     assert fired == [3_333_333]
 
 
-def test_short_slices_do_not_make_time_pass(trap: Trap) -> None:
+def test_short_slices_do_not_make_time_pass(unmodified: Trap) -> None:
     """A timer is set; the loops without an exit last some slices each, and less than a guest's patience."""
-    guest = trap("mov ebp, 50; again: cpuid; mov ecx, 50000; wait: dec ecx; jnz wait; dec ebp; jnz again; ud2")
+    guest = unmodified("mov ebp, 50; again: cpuid; mov ecx, 50000; wait: dec ecx; jnz wait; dec ebp; jnz again; ud2")
     guest.machine.clock.at(1 << 40, lambda: None)
     guest.vcpu.set_slice(1000)
     assert guest.run().status == UD
@@ -148,8 +148,8 @@ def test_the_widest_exit_budget_is_none(paravirt: Paravirt) -> None:
     assert guest.run(timeout=SHORT_S, max_exits=(1 << 64) - 1).why is StopWhy.TIMEOUT
 
 
-def test_stop_from_another_thread(trap: Trap) -> None:
-    guest = trap("again: jmp again")
+def test_stop_from_another_thread(unmodified: Trap) -> None:
+    guest = unmodified("again: jmp again")
     timer = threading.Timer(SHORT_S, guest.machine.stop, [5])
     timer.start()
     outcome = guest.run(timeout=20, max_exits=None)
@@ -160,8 +160,8 @@ def test_stop_from_another_thread(trap: Trap) -> None:
 @pytest.mark.parametrize(
     ("code", "bytes_"), [(b"\xf0\x0f\xa3\xc0", "f0 0f a3 c0"), (b"\xf0\x0f\xba\xe8\x01", "f0 0f ba e8 01")]
 )
-def test_an_abort_of_the_engine_ends_the_machine_alone(trap: Trap, code: bytes, bytes_: str) -> None:
-    guest = trap(b"\x90" + code)
+def test_an_abort_of_the_engine_ends_the_machine_alone(unmodified: Trap, code: bytes, bytes_: str) -> None:
+    guest = unmodified(b"\x90" + code)
     outcome = guest.run()
     assert outcome.why is StopWhy.ENGINE_ABORT
     assert not outcome.resumable
@@ -169,15 +169,15 @@ def test_an_abort_of_the_engine_ends_the_machine_alone(trap: Trap, code: bytes, 
     assert f"{CODE:#x}" in outcome.detail
     with pytest.raises(RuntimeError):
         guest.run()
-    assert trap("int 0x40").run().status == 0x40  # the next machine is healthy
+    assert unmodified("int 0x40").run().status == 0x40  # the next machine is healthy
 
 
-def test_a_jump_into_nothing(trap: Trap) -> None:
-    guest = trap("mov rax, 0x3ff000; jmp rax")
+def test_a_jump_into_nothing(unmodified: Trap) -> None:
+    guest = unmodified("mov rax, 0x3ff000; jmp rax")
     guest.gate(PF, ist=1)
     assert guest.run().status == PF  # no-execute
     assert guest.frame(error=True)[:2] == (0x11, 0x3FF000)
-    guest = trap("mov rax, 0x800000000000; jmp rax")
+    guest = unmodified("mov rax, 0x800000000000; jmp rax")
     assert guest.run().status == GP
 
 

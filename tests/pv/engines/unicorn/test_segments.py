@@ -81,8 +81,8 @@ def test_a_loaded_selector_is_read_back(trap: Trap) -> None:
         (KERNEL_CS | 3, GP, KERNEL_CS), (4 | 8, GP, 12),
     ],
 )  # fmt: skip
-def test_a_data_segment_refused(trap: Trap, segment: str, selector: int, vector: int, error: int) -> None:
-    guest = trap(load(segment, selector))
+def test_a_data_segment_refused(unmodified: Trap, segment: str, selector: int, vector: int, error: int) -> None:
+    guest = unmodified(load(segment, selector))
     before = guest.vcpu.selector(SEGMENTS.index(segment))
     assert guest.run().status == vector
     frame = guest.frame(error=True)
@@ -91,8 +91,8 @@ def test_a_data_segment_refused(trap: Trap, segment: str, selector: int, vector:
 
 
 @pytest.mark.parametrize("selector", [READ_ONLY, KERNEL_CS, CONFORMING, CONFORMING | 3, USER_SS, LOW_DATA, 0, 3])
-def test_a_data_segment_taken(trap: Trap, selector: int) -> None:
-    guest = trap(f"{load('gs', selector)}; {DONE}")
+def test_a_data_segment_taken(unmodified: Trap, selector: int) -> None:
+    guest = unmodified(f"{load('gs', selector)}; {DONE}")
     assert guest.run().status == 9
     assert guest.vcpu.selector(5) == selector
 
@@ -106,32 +106,32 @@ def test_a_data_segment_taken(trap: Trap, selector: int) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("how", ["mov", "lss"])
-def test_a_stack_segment_refused(trap: Trap, selector: int, vector: int, error: int, how: str) -> None:
+def test_a_stack_segment_refused(unmodified: Trap, selector: int, vector: int, error: int, how: str) -> None:
     lss = assemble(f"mov ebx, {DATA}", CODE) + b"\x0f\xb2\x23"  # lss esp, [rbx]
     pointer = (0x9000).to_bytes(4, "little") + selector.to_bytes(2, "little")
-    guest = trap(load("ss", selector) if how == "mov" else lss, {DATA: pointer})
+    guest = unmodified(load("ss", selector) if how == "mov" else lss, {DATA: pointer})
     assert guest.run().status == vector
     frame = guest.frame(error=True)
     assert (frame.error, frame.rip, frame.rsp, frame.ss) == (error, CODE + 5, BOOT_STACK, KERNEL_SS)
 
 
-def test_lss_loads_both(trap: Trap) -> None:
+def test_lss_loads_both(unmodified: Trap) -> None:
     code = assemble(f"mov ebx, {DATA}", CODE) + b"\x0f\xb2\x23" + assemble("int 0x40")
-    guest = trap(code, {DATA: (0x9000).to_bytes(4, "little") + KERNEL_SS.to_bytes(2, "little")})
+    guest = unmodified(code, {DATA: (0x9000).to_bytes(4, "little") + KERNEL_SS.to_bytes(2, "little")})
     assert guest.run().status == 0x40
     assert (guest.frame().rsp, guest.frame().ss) == (0x9000, KERNEL_SS)
 
 
 @pytest.mark.parametrize("segment", ["fs", "gs"])
-def test_the_base_of_fs_and_gs_after_a_load(trap: Trap, segment: str) -> None:
-    guest = trap(f"{load(segment, BASED)}; {DONE}")
+def test_the_base_of_fs_and_gs_after_a_load(unmodified: Trap, segment: str) -> None:
+    guest = unmodified(f"{load(segment, BASED)}; {DONE}")
     assert guest.run().status == 9
     assert getattr(guest.vcpu, f"{segment}_base") == 0x12345000
 
 
 @pytest.mark.parametrize("segment", ["fs", "gs"])
-def test_a_null_selector_clears_the_base(trap: Trap, segment: str) -> None:
-    guest = trap(f"xor edx, edx; mov {segment}, dx; {DONE}")
+def test_a_null_selector_clears_the_base(unmodified: Trap, segment: str) -> None:
+    guest = unmodified(f"xor edx, edx; mov {segment}, dx; {DONE}")
     setattr(guest.vcpu, f"{segment}_base", 0x1234)
     outcome = guest.run()
     assert outcome.status == 9
@@ -139,32 +139,36 @@ def test_a_null_selector_clears_the_base(trap: Trap, segment: str) -> None:
     assert outcome.exits["SEGMENT_LOAD"] == 0  # a null selector loads without a trap
 
 
-def test_the_base_is_used_and_ds_has_none(trap: Trap) -> None:
+def test_the_base_is_used_and_ds_has_none(unmodified: Trap) -> None:
     through_fs = "mov rax, 0xffffffffedcbb000; mov rsi, fs:[rbx + rax]"  # what undoes the base
-    guest = trap(f"{load('fs', BASED)}; {load('ds', BASED)}; mov ebx, {DATA}; mov rcx, [rbx]; {through_fs}; {DONE}",
-                 {DATA: (77).to_bytes(8, "little")})  # fmt: skip
+    guest = unmodified(
+        f"{load('fs', BASED)}; {load('ds', BASED)}; mov ebx, {DATA}; mov rcx, [rbx]; {through_fs}; {DONE}",
+        {DATA: (77).to_bytes(8, "little")},
+    )
     assert guest.run().status == 9
     assert (guest.vcpu.rcx, guest.vcpu.rsi) == (77, 77)
 
 
-def test_cpl_3_loads_its_own_segments(trap: Trap) -> None:
+def test_cpl_3_loads_its_own_segments(unmodified: Trap) -> None:
     user = f"{load('fs', USER_BASED | 3)}; {load('ds', USER_SS)}; {load('es', KERNEL_SS)}"
-    guest = trap(to_user() + IRETQ, {USER: user})
+    guest = unmodified(to_user() + IRETQ, {USER: user})
     assert guest.run().status == GP
     assert guest.vcpu.fs_base == 0x54321000
     frame = guest.frame(error=True)
     assert (frame.error, frame.cs) == (KERNEL_SS, USER_CS)
 
 
-def test_the_ldt(trap: Trap) -> None:
-    guest = trap(f"mov eax, {LDT_SELECTOR}; lldt ax; {load('ds', 8 | 4)}; {load('fs', 16 | 4)}; {load('gs', 32 | 4)}")
+def test_the_ldt(unmodified: Trap) -> None:
+    guest = unmodified(
+        f"mov eax, {LDT_SELECTOR}; lldt ax; {load('ds', 8 | 4)}; {load('fs', 16 | 4)}; {load('gs', 32 | 4)}"
+    )
     assert guest.run().status == GP
     assert guest.frame(error=True).error == 32 | 4
     assert (guest.vcpu.selector(3), guest.vcpu.fs_base) == (12, 0x777000)
 
 
-def test_a_load_sets_the_accessed_bit(trap: Trap) -> None:
-    guest = trap(f"{load('gs', BASED)}; {DONE}")
+def test_a_load_sets_the_accessed_bit(unmodified: Trap) -> None:
+    guest = unmodified(f"{load('gs', BASED)}; {DONE}")
     assert guest.word(GDT + BASED + 5, 1) == 0x92
     guest.run()
     assert guest.word(GDT + BASED + 5, 1) == 0x93
@@ -180,8 +184,8 @@ def test_a_gdt_in_no_memory(trap: Trap, base: int, vector: int) -> None:
     assert guest.vcpu.virtual.cr2 == (base + KERNEL_CS if vector == PF else guest.vcpu.virtual.cr2)
 
 
-def test_a_gdt_that_is_not_mapped_where_the_descriptor_lies(trap: Trap) -> None:
-    guest = trap(load("ds", KERNEL_SS))
+def test_a_gdt_that_is_not_mapped_where_the_descriptor_lies(unmodified: Trap) -> None:
+    guest = unmodified(load("ds", KERNEL_SS))
     guest.memory.write(0x6FF0, guest.memory.read(GDT, 16))  # null and code in one page, data in the next
     guest.vcpu.virtual.gdt_base = 0x6FF0
     guest.protect(0x7000, clear=1)
@@ -246,8 +250,8 @@ def retfq(rip: int, cs: int, rsp: int = USER_STACK, ss: int = USER_SS, release: 
 
 
 @pytest.mark.parametrize("release", [0, 24])
-def test_retfq_outward_to_cpl_3(trap: Trap, release: int) -> None:
-    guest = trap(retfq(USER, USER_CS, release=release), {USER: "int 0x80"})
+def test_retfq_outward_to_cpl_3(unmodified: Trap, release: int) -> None:
+    guest = unmodified(retfq(USER, USER_CS, release=release), {USER: "int 0x80"})
     guest.gate(0x80, dpl=3)
     guest.vcpu.load_segment(3, KERNEL_SS)
     guest.vcpu.load_segment(0, USER_SS)
@@ -297,14 +301,14 @@ def test_a_return_sets_the_accessed_bits(trap: Trap) -> None:
     assert [guest.word(GDT + (selector & ~3) + 5, 1) for selector in (USER_SS, USER_CS)] == [0xF3, 0xFB]
 
 
-def test_iretq_within_the_kernel_may_have_a_null_ss(trap: Trap) -> None:
-    guest = trap(to_user(DATA, cs=KERNEL_CS, ss=0) + IRETQ, {DATA: "int 0x40"})
+def test_iretq_within_the_kernel_may_have_a_null_ss(unmodified: Trap) -> None:
+    guest = unmodified(to_user(DATA, cs=KERNEL_CS, ss=0) + IRETQ, {DATA: "int 0x40"})
     assert guest.run().status == 0x40
     assert guest.frame() == (None, DATA + 2, KERNEL_CS, 0x202, USER_STACK, 0)
 
 
 @pytest.mark.parametrize("how", ["iretq", "retfq"])
-def test_a_return_from_cpl_3_gains_nothing(trap: Trap, how: str) -> None:
+def test_a_return_from_cpl_3_gains_nothing(unmodified: Trap, how: str) -> None:
     user = assemble(
         f"mov rax, {KERNEL_SS}; push rax; push {USER_STACK}; push 2; push {KERNEL_CS}; mov eax, {DATA}; push rax", USER
     )
@@ -312,43 +316,43 @@ def test_a_return_from_cpl_3_gains_nothing(trap: Trap, how: str) -> None:
         user = assemble(f"push {KERNEL_CS}; mov eax, {DATA}; push rax", USER) + b"\x48\xcb"
     else:
         user += b"\x48\xcf"
-    guest = trap(to_user() + IRETQ, {USER: user, DATA: "cli; " + DONE})
+    guest = unmodified(to_user() + IRETQ, {USER: user, DATA: "cli; " + DONE})
     assert guest.run().status == GP
     frame = guest.frame(error=True)
     assert (frame.error, frame.cs, frame.rip) == (KERNEL_CS, USER_CS, USER + len(user) - 2)
 
 
-def test_retfq_of_cpl_3_to_a_selector_of_rpl_0_is_refused(trap: Trap) -> None:
+def test_retfq_of_cpl_3_to_a_selector_of_rpl_0_is_refused(unmodified: Trap) -> None:
     user = assemble(f"push {USER_CS & ~3}; mov eax, {DATA}; push rax", USER) + b"\x48\xcb"
-    guest = trap(to_user() + IRETQ, {USER: user, DATA: "ud2"})
+    guest = unmodified(to_user() + IRETQ, {USER: user, DATA: "ud2"})
     assert guest.run().status == GP
     assert guest.frame(error=True)[:2] == (USER_CS & ~3, USER + len(user) - 2)
 
 
 @pytest.mark.parametrize("how", ["iretq", "retfq"])
-def test_a_return_within_cpl_3(trap: Trap, how: str) -> None:
+def test_a_return_within_cpl_3(unmodified: Trap, how: str) -> None:
     there = USER + 0x100
     if how == "iretq":
         user = to_user(there, flags=ALWAYS | IF | IOPL3 | 1) + IRETQ
     else:
         user = assemble(f"push {USER_CS}; mov eax, {there}; push rax", USER) + b"\x48\xcb"  # type: ignore[assignment]
-    guest = trap(to_user(flags=ALWAYS | IF) + IRETQ, {USER: user, there: "ud2"})
+    guest = unmodified(to_user(flags=ALWAYS | IF) + IRETQ, {USER: user, there: "ud2"})
     assert guest.run().status == UD
     frame = guest.frame()
     assert (frame.rip, frame.cs) == (there, USER_CS)
     assert frame.rflags & (IF | IOPL3) == IF  # IOPL is the kernel's alone
 
 
-def test_iretq_with_nt_is_refused(trap: Trap) -> None:
+def test_iretq_with_nt_is_refused(unmodified: Trap) -> None:
     code = f"{to_user()} push {NT | 2}; popfq; iretq"
-    guest = trap(code)
+    guest = unmodified(code)
     assert guest.run().status == GP
     assert guest.frame(error=True)[:2] == (0, CODE + len(assemble(code)) - 2)
 
 
 @pytest.mark.parametrize("rsp", [0x55555000, 0x80000 - 16])
-def test_iretq_from_a_stack_that_is_not_there(trap: Trap, rsp: int) -> None:
-    guest = trap(f"mov rsp, {rsp}; iretq")
+def test_iretq_from_a_stack_that_is_not_there(unmodified: Trap, rsp: int) -> None:
+    guest = unmodified(f"mov rsp, {rsp}; iretq")
     guest.gate(PF, ist=1)
     guest.protect(0x80000, clear=1)
     assert guest.run().status == PF
