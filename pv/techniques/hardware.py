@@ -29,6 +29,7 @@ its microcode here (native/microcode.c).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from pv.dispatch import ANY_KEY, Row, Shape
@@ -44,7 +45,7 @@ from pv.emulate.time_stamp import time_stamp_rows
 from pv.engines.base import Vcpu
 from pv.exits import Reason
 from pv.techniques.base import NativeHandlers, Technique
-from pv.techniques.controls import DEFAULT
+from pv.techniques.controls import APIC_VIRTUALIZED, DEFAULT
 
 NAME: Final = "hardware"
 
@@ -74,4 +75,10 @@ TECHNIQUE: Final = Technique(
     boot="guest tables",
     mode="hardware",
     controls=DEFAULT,
+)
+APICV: Final = replace(
+    TECHNIQUE,
+    name="hardware-apicv",
+    summary="hardware, and the processor carries out accesses to the local APIC where it can",
+    controls=APIC_VIRTUALIZED,
 )

@@ -230,8 +230,8 @@ bool pv_apic_access(struct pv_vcpu *c, uint32_t reg, bool write, bool msr, uint6
 bool pv_apic_cr8(struct pv_vcpu *c, uint64_t value);
 int pv_apic_acknowledge(struct pv_vcpu *c);
 /* virtual_apic.c */
-bool pv_virtual_page(struct pv_vcpu *c, uint64_t gpa, bool write);
-bool pv_virtual_register(struct pv_vcpu *c, uint32_t code);
+bool pv_virtual_page(struct pv_vcpu *c, const struct pv_decoded *slot, uint64_t gpa, bool write);
+bool pv_virtual_register(struct pv_vcpu *c, uint32_t code, const uint8_t *bytes, int have);
 /* segments.c */
 void pv_enter_level(struct pv_vcpu *c, int cpl, uint16_t cs, uint16_t ss);
 uint16_t pv_seen_selector(struct pv_vcpu *c, int segment);

@@ -8,16 +8,17 @@ enum { CR8_WRITE = 0x18, MSR = 0x7c }; /* intercepts */
 enum { APIC_PAGE = 0xfee00000u, APIC_MSRS = 0x800, MSRS = 0x40, REX_W = 8, REX_R = 4, REX_B = 1 };
 enum { STORE = 0x89, LOAD = 0x8b, STORE_IMMEDIATE = 0xc7 }; /* MOV r/m32, r32; MOV r32, r/m32; MOV r/m32, imm32 */
 
-struct code { uint8_t bytes[15]; int have, at; uint8_t rex; };
+struct code { const uint8_t *bytes; int have, at; uint8_t rex; };
 
 /* Up to the opcode. LOCK, REP and the operand-size prefix are of no form that is known here. */
-static void fetch(struct pv_vcpu *c, struct code *code)
+static struct code opcode_of(const uint8_t *bytes, int have)
 {
-    code->have = pv_fetch(c, ENV64(c->env, ENV_RIP), code->bytes);
-    code->at = 0;
-    while (code->at < code->have && memchr("\x2e\x36\x3e\x26\x64\x65\x67", code->bytes[code->at], 7))
-        code->at++;
-    code->rex = code->at < code->have && (code->bytes[code->at] & 0xf0) == 0x40 ? code->bytes[code->at++] : 0;
+    struct code code = { bytes, have, 0, 0 };
+    while (code.at < have && memchr("\x2e\x36\x3e\x26\x64\x65\x67", bytes[code.at], 7))
+        code.at++;
+    if (code.at < have && (bytes[code.at] & 0xf0) == 0x40)
+        code.rex = bytes[code.at++];
+    return code;
 }
 
 /* Bytes of ModRM, SIB and displacement of a memory operand at `modrm`; 0 where it is a register, or not all there. */
@@ -39,12 +40,10 @@ static void step_over(struct pv_vcpu *c, int length)
     ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ;
 }
 
-static bool page(struct pv_vcpu *c, uint64_t gpa, bool write)
+static bool page(struct pv_vcpu *c, struct code code, uint64_t gpa, bool write)
 {
-    struct code code;
     if ((gpa & ~(PV_PAGE - 1)) != APIC_PAGE || gpa & 15 || c->apic.mode != PV_APIC_PAGE)
         return false;
-    fetch(c, &code);
     if (code.at >= code.have || code.rex & REX_W)
         return false;
     uint8_t opcode = code.bytes[code.at];
@@ -79,10 +78,8 @@ static bool msr(struct pv_vcpu *c, bool write)
 }
 
 /* A write: a read never exits, virtualization or not, since the processor has a virtual TPR (APM vol. 2, 15.21.3). */
-static bool cr8(struct pv_vcpu *c)
+static bool cr8(struct pv_vcpu *c, struct code code)
 {
-    struct code code;
-    fetch(c, &code);
     if (code.at + 3 > code.have || code.bytes[code.at] != 0x0f)
         return false;
     if (!pv_apic_cr8(c, *pv_register(c, (code.bytes[code.at + 2] & 7) | (code.rex & REX_B ? 8 : 0))))
@@ -91,20 +88,18 @@ static bool cr8(struct pv_vcpu *c)
     return true;
 }
 
-/* An access to gpa by the instruction at RIP, whose operand is known to lie there. True: it is done, and no exit is taken. */
-bool pv_virtual_page(struct pv_vcpu *c, uint64_t gpa, bool write)
+/* An access to gpa by the instruction at RIP, one of whose operands lies there. True: it is done, and no exit is taken. */
+bool pv_virtual_page(struct pv_vcpu *c, const struct pv_decoded *slot, uint64_t gpa, bool write)
 {
-    return c->controls.apic_virtual && page(c, gpa, write);
+    return c->controls.apic_virtual && page(c, opcode_of(slot->code, slot->length), gpa, write);
 }
 
 /* The same of an instruction that an intercept stopped. Where every MSR is to exit, that comes first. */
-bool pv_virtual_register(struct pv_vcpu *c, uint32_t code)
+bool pv_virtual_register(struct pv_vcpu *c, uint32_t code, const uint8_t *bytes, int have)
 {
     if (!c->controls.apic_virtual)
         return false;
-    switch (code) {
-    case MSR: return !c->controls.msrs && msr(c, ENV32(c->env, ENV_ERROR_CODE) & 1);
-    case CR8_WRITE: return cr8(c);
-    }
-    return false;
+    if (code == MSR)
+        return !c->controls.msrs && msr(c, ENV32(c->env, ENV_ERROR_CODE) & 1);
+    return code == CR8_WRITE && cr8(c, opcode_of(bytes, have));
 }
