@@ -1,0 +1,277 @@
+"""APIC virtualization against the chip: whatever a guest does, it sees the same with it and without, but for exits."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pv.exits import StopWhy
+from tests.pv.engines.unicorn.apic_guests import (
+    COUNT,
+    DFR,
+    DIVIDE,
+    EOI,
+    ICR,
+    ICR_HIGH,
+    ID,
+    IRR,
+    ISR,
+    LDR,
+    LVT_LINT0,
+    LVT_TIMER,
+    OFF,
+    ON,
+    PPR,
+    SELF,
+    SELF_IPI,
+    SVR,
+    TMR,
+    TPR,
+    VERSION,
+    apic_guest,
+    end,
+    get,
+    put,
+    start_exits,
+    virtualized,
+)
+from tests.pv.engines.unicorn.guests import DATA
+
+EVENT: Final = 0x41
+TURNS: Final = 40
+
+
+def handler(*, msrs: bool = False) -> dict[int, str]:
+    return {EVENT: f"inc r14; {end(msrs=msrs)}"}
+
+
+# ---- exact counts: off, each access is one exit; on, none ----
+
+
+@pytest.mark.parametrize(
+    ("register", "value", "msrs", "name"),
+    [
+        (ICR, SELF | EVENT, False, ("MMIO", "APIC ICR low write")),
+        (ICR, SELF | EVENT, True, ("MSR_WRITE", "X2APIC_ICR")),
+        (SELF_IPI, EVENT, True, ("MSR_WRITE", "X2APIC_SELF_IPI")),
+    ],
+)
+def test_a_self_ipi_and_its_end(register: int, value: int, msrs: bool, name: tuple[str, str]) -> None:
+    code = f"sti; mov r15d, {TURNS}; again: {put(register, value, msrs=msrs)} dec r15d; jnz again; mov r13, r14"
+    ended = ("MSR_WRITE", "X2APIC_EOI") if msrs else ("MMIO", "APIC EOI write")
+    for technique, exits in ((OFF, {name: TURNS, ended: TURNS}), (ON, {})):
+        with apic_guest(code, handler(msrs=msrs), technique, msrs=msrs) as made:
+            outcome = made.run()
+            assert (outcome.status, made.vcpu.get(13)) == (0xEE, TURNS)
+            assert outcome.by_key == {**start_exits(msrs=msrs), **exits}
+            assert outcome.events["interrupts delivered"] == TURNS
+            if technique == ON:
+                assert virtualized(outcome) == (2 * TURNS, TURNS)
+            else:
+                assert "APIC accesses virtualized" not in outcome.events
+
+
+@pytest.mark.parametrize("msrs", [False, True])
+def test_a_timer_and_its_end(msrs: bool) -> None:
+    """Off, a tick is HLT and EOI; on, HLT alone. A period is 16 * 1000 ns."""
+    registers = {DIVIDE: 3, LVT_TIMER: 0x20000 | EVENT, COUNT: 1000}
+    start = "".join(put(register, value, msrs=msrs) for register, value in registers.items())
+    stop = put(LVT_TIMER, 0x10000 | EVENT, msrs=msrs)
+    code = f"{start} sti; again: hlt; cmp r14, {TURNS}; jb again; {stop}"
+    name = ("MSR_WRITE", "X2APIC_{}") if msrs else ("MMIO", "APIC {} write")
+
+    def write(register: str) -> tuple[str, str]:
+        return name[0], name[1].format(register.replace(" ", "_") if msrs else register)
+
+    common = {
+        **start_exits(msrs=msrs),
+        ("HLT", ""): TURNS,
+        **{write("DIVIDE"): 1, write("LVT TIMER"): 2, write("INITIAL COUNT"): 1},
+    }
+    for technique, exits in ((OFF, {write("EOI"): TURNS}), (ON, {})):
+        with apic_guest(code, handler(msrs=msrs), technique, msrs=msrs) as made:
+            outcome = made.run()
+            assert (outcome.status, outcome.by_key) == (0xEE, {**common, **exits})
+            assert made.vcpu.now_ns // 16_000 == TURNS
+            if technique == ON:
+                assert virtualized(outcome) == (TURNS, TURNS)
+
+
+@pytest.mark.parametrize("msrs", [False, True])
+def test_the_task_priority_by_register_and_by_cr8(msrs: bool) -> None:
+    """Raised before a self-IPI and lowered after it, each way: the interrupt comes with the lowering."""
+    by_register = (
+        f"{put(TPR, 0x50, msrs=msrs)} {put(ICR, SELF | EVENT, msrs=msrs)} mov r12, r14; {put(TPR, 0, msrs=msrs)}"
+    )
+    send = put(ICR, SELF | EVENT, msrs=msrs)
+    by_cr8 = f"mov eax, 4; mov cr8, rax; {send} mov r13, r14; xor eax, eax; mov cr8, rax; "
+    code = f"sti; {by_register} {by_cr8} mov r11, cr8; {get(TPR, msrs=msrs)}"
+    for technique in (OFF, ON):
+        with apic_guest(code, handler(msrs=msrs), technique, msrs=msrs) as made:
+            outcome = made.run()
+            assert [made.vcpu.get(number) for number in (12, 13, 14, 11)] == [0, 1, 2, 0]
+            if technique == ON:
+                assert outcome.by_key == start_exits(msrs=msrs)
+                assert virtualized(outcome) == (9, 2)
+            else:
+                assert outcome.exits["CR_ACCESS"] == 2
+                assert outcome.exits["MSR_WRITE" if msrs else "MMIO"] == 7
+
+
+@pytest.mark.parametrize("bad", [16, 1 << 63])
+def test_a_cr8_that_cannot_be_faults(bad: int) -> None:
+    with apic_guest(f"mov rax, {bad}; mov cr8, rax", {}, ON) as made:
+        outcome = made.run()
+        assert (outcome.status, outcome.exits["CR_ACCESS"], virtualized(outcome)) == (13, 1, (0, 0))
+
+
+# ---- what still exits ----
+
+
+@pytest.mark.parametrize(
+    ("code", "msrs"),
+    [
+        (put(ICR, SELF | 0x00F), False), (put(ICR, 0x80000 | EVENT), False), (put(ICR, 0xC0000 | EVENT), False),
+        (put(ICR, EVENT), False), (put(ICR, SELF | 0x8000 | EVENT), False), (put(ICR, SELF | 0x100 | EVENT), False),
+        (put(SVR, 0x1FF), False), (put(LDR, 1 << 24), False), (put(DFR, 0), False), (put(LVT_LINT0, 0x10000), False),
+        (put(SELF_IPI, EVENT), False), (put(ISR, 0), False), (get(COUNT), False), (get(EOI), False),
+        (get(0x280), False),
+        (put(ICR, 0x80000 | EVENT, msrs=True), True), (put(SELF_IPI, 0x0F, msrs=True), True),
+        (put(SVR, 0x1FF, msrs=True), True), (get(COUNT, msrs=True), True),
+    ],
+)  # fmt: skip
+def test_what_virtualization_leaves_to_the_chip(code: str, msrs: bool) -> None:
+    with apic_guest(code, handler(msrs=msrs), ON, msrs=msrs) as made:
+        outcome = made.run()
+        assert (outcome.status, virtualized(outcome)) == (0xEE, (0, 0))
+        assert outcome.exits["MSR_READ"] + outcome.exits["MSR_WRITE"] == 3 if msrs else outcome.exits["MMIO"] == 1
+
+
+@pytest.mark.parametrize(
+    ("register", "value"), [(TPR, 0x100), (EOI, 1), (EOI, 1 << 32), (SELF_IPI, 0x141), (ICR, SELF | 1 << 20 | EVENT),
+                            (ICR_HIGH, 0), (DFR, 0), (PPR, 0), (ISR, 0)],
+)  # fmt: skip
+def test_a_msr_that_cannot_be_written_so_faults(register: int, value: int) -> None:
+    with apic_guest(put(register, value, msrs=True), {}, ON, msrs=True) as made:
+        outcome = made.run()
+        assert (outcome.status, virtualized(outcome)) == (13, (0, 0))
+
+
+def test_the_end_of_a_level_triggered_interrupt_exits() -> None:
+    """The pin stays driven, so its end has it ask again, until the handler masks it."""
+    entry = 0x8000 | EVENT
+    masks = f"inc r14; cmp r14, 2; jb once; {put(LVT_LINT0, 0x10000 | entry)} once: {end()}"
+    with apic_guest(f"{put(LVT_LINT0, entry)} sti; nop; mov r13, r14", {EVENT: masks}, ON) as made:
+        made.machine.pc.apic.lint(0, True)
+        outcome = made.run()
+        assert (outcome.status, made.vcpu.get(13), virtualized(outcome)) == (0xEE, 2, (0, 2))
+        assert outcome.by_key == {("MMIO", "APIC LVT LINT0 write"): 2, ("MMIO", "APIC EOI write"): 2, **start_exits()}
+
+
+def test_an_8259_comes_past_the_queue() -> None:
+    """Python is asked for its vector, and no task priority holds it off; the end of its interrupt is its own."""
+    pic = "".join(
+        f"mov al, {value}; out {port}, al; "
+        for port, value in ((0x20, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1), (0x21, 0xFE))
+    )
+    pit = "mov al, 0x34; out 0x43, al; mov al, 0x88; out 0x40, al; mov al, 0x13; out 0x40, al; "
+    code = f"{pic}{pit} {put(TPR, 0xFF)} {put(ICR, SELF | EVENT)} sti; hlt; hlt; mov r13, r14; {put(TPR, 0)}"
+    handlers = {
+        0x20: "inc r14; push rax; mov al, 0x20; out 0x20, al; pop rax; iretq",
+        EVENT: f"add r14, 0x100; {end()}",
+    }
+    with apic_guest(code, handlers, ON) as made:
+        outcome = made.run()
+        assert (made.vcpu.get(13), made.vcpu.get(14)) == (2, 0x102)
+        assert virtualized(outcome) == (4, 1)
+        assert outcome.events["interrupts delivered"] == 3
+
+
+def test_what_is_withdrawn_wakes_nobody() -> None:
+    with apic_guest(f"{put(ICR, SELF | EVENT)} {put(TPR, 0x50)} sti; hlt", handler(), ON) as made:
+        outcome = made.run()
+        assert (outcome.why, made.vcpu.get(14)) == (StopWhy.HALTED, 0)
+
+
+def test_a_disabled_apic_is_not_virtualized() -> None:
+    off = "mov ecx, 0x1b; rdmsr; and eax, 0xfffff7ff; wrmsr; "
+    code = f"{off} {get(VERSION)} mov r12d, eax; mov eax, 3; mov cr8, rax; mov r13, cr8"
+    with apic_guest(code, {}, ON) as made:
+        outcome = made.run()
+        assert (made.vcpu.get(12), made.vcpu.get(13), virtualized(outcome)) == (0xFFFF_FFFF, 3, (0, 0))
+
+
+# ---- any program ----
+
+LOG: Final = DATA + 0x8000
+VECTORS: Final = (0x31, 0x41, 0x4F, 0x52, 0xF3)
+NOTE: Final = "mov dword ptr [r13], eax; add r13, 4; "
+READ: Final = (
+    *(ID, VERSION, TPR, PPR, LDR, DFR, SVR, ICR, ICR_HIGH, 0x280),
+    *(first + 0x10 * word for first in (ISR, TMR, IRR) for word in range(8)),
+)
+Step = tuple[str, int]
+STEPS: Final = st.one_of(
+    st.tuples(st.just("tpr"), st.integers(0, 255)),
+    st.tuples(st.just("cr8"), st.integers(0, 15)),
+    st.tuples(st.just("eoi"), st.just(0)),
+    st.tuples(st.just("self"), st.sampled_from([*VECTORS, 0x0F])),
+    st.tuples(st.just("all"), st.sampled_from(VECTORS)),
+    st.tuples(st.just("short"), st.sampled_from(VECTORS)),
+    st.tuples(st.just("read"), st.sampled_from(READ)),
+    st.tuples(st.just("high"), st.integers(0, 255)),
+    st.tuples(st.just("ldr"), st.integers(0, 255)),
+    st.tuples(st.just("svr"), st.sampled_from([0xFF, 0x1FF])),
+    st.tuples(st.just("flag"), st.integers(0, 1)),
+    st.tuples(st.just("readcr8"), st.just(0)),
+)  # fmt: skip
+
+
+def compiled(step: Step, msrs: bool) -> str:
+    """One step as code; what it reads is noted in the log."""
+    kind, value = step
+    page_only = {"high": put(ICR_HIGH, value << 24), "ldr": put(LDR, value << 24)}
+    if kind in page_only:
+        return "" if msrs else page_only[kind]
+    if kind == "read":
+        there = not msrs or value not in (DFR, ICR_HIGH)
+        return get(value, msrs=msrs) + NOTE if there else ""
+    return {
+        "tpr": put(TPR, value, msrs=msrs),
+        "cr8": f"mov eax, {value}; mov cr8, rax; ",
+        "eoi": put(EOI, 0, msrs=msrs),
+        "self": put(ICR, SELF | value | (7 << 32 if msrs else 0), msrs=msrs),
+        "all": put(ICR, 0x80000 | value, msrs=msrs),
+        "short": put(SELF_IPI if msrs else ICR, value if msrs else SELF | 0x4800 | value, msrs=msrs),
+        "svr": put(SVR, value, msrs=msrs),
+        "flag": "sti; nop; " if value else "cli; ",
+        "readcr8": f"mov rax, cr8; {NOTE}",
+    }[kind]
+
+
+def observed(steps: list[Step], technique: str, *, msrs: bool) -> dict[str, Any]:
+    """All that a guest of these steps sees and leaves."""
+    nests = {0x41: "sti; nop; cli; "}
+    handlers = {
+        vector: f"push rax; mov eax, {vector}; {NOTE} pop rax; {nests.get(vector, '')}{end(msrs=msrs)}"
+        for vector in VECTORS
+    }
+    code = f"mov r13d, {LOG}; " + "".join(compiled(step, msrs) for step in steps)
+    with apic_guest(code, handlers, technique, msrs=msrs) as made:
+        outcome = made.run()
+        assert outcome.status == 0xEE, outcome.summary
+        apic = made.machine.pc.apic.save()
+        return {
+            "log": made.memory.read(LOG, made.vcpu.get(13) - LOG), "apic": apic, "cr8": made.vcpu.virtual.cr8,
+            "delivered": outcome.events["interrupts delivered"],
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("msrs", [False, True], ids=["page", "MSRs"])
+@settings(deadline=None, max_examples=60)
+@given(steps=st.lists(STEPS, max_size=40))
+def test_any_program_sees_the_same_with_it_and_without(msrs: bool, steps: list[Step]) -> None:
+    assert observed(steps, ON, msrs=msrs) == observed(steps, OFF, msrs=msrs) == observed(steps, "trap", msrs=msrs)
