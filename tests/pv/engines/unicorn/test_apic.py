@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pv.devices.interrupt_queue import PlainQueue, save_queue
 from pv.exits import StopWhy
 from tests.pv.engines.unicorn.apic_guests import (
     COUNT,
@@ -39,6 +40,7 @@ from tests.pv.engines.unicorn.apic_guests import (
     virtualized,
 )
 from tests.pv.engines.unicorn.guests import DATA
+from tests.pv.snapshots import finish
 
 EVENT: Final = 0x41
 TURNS: Final = 40
@@ -202,6 +204,30 @@ def test_a_disabled_apic_is_not_virtualized() -> None:
     with apic_guest(code, {}, ON) as made:
         outcome = made.run()
         assert (made.vcpu.get(12), made.vcpu.get(13), virtualized(outcome)) == (0xFFFF_FFFF, 3, (0, 0))
+
+
+@pytest.mark.parametrize("msrs", [False, True])
+def test_a_snapshot_has_the_queue_and_what_the_processor_was_told(msrs: bool) -> None:
+    """Taken in a handler, another vector waiting and the priority raised: by CPUID, which exits."""
+    send, lower = put(ICR, SELF | 0x42, msrs=msrs), put(TPR, 0, msrs=msrs)
+    code = f"{put(TPR, 0x30, msrs=msrs)} sti; {put(ICR, SELF | EVENT, msrs=msrs)} mov r13, r14; {lower} mov r12, r14"
+    handlers = {
+        EVENT: f"inc r14; push rbx; push rax; push rcx; push rdx; {send} xor eax, eax; cpuid; "
+        f"pop rdx; pop rcx; pop rax; pop rbx; {end(msrs=msrs)}",
+        0x42: f"add r14, 0x100; {end(msrs=msrs)}",
+    }
+    with apic_guest(code, handlers, ON, msrs=msrs) as made:
+        assert made.run(max_exits=1 + 2 * msrs).why is StopWhy.MAX_EXITS
+        queue = made.vcpu.interrupt_queue
+        assert (queue.requested, queue.in_service, queue.task_priority) == (1 << 0x42, 1 << EVENT, 0x30)
+        saved = made.machine.snapshot()
+        with made.machine.fork() as child:
+            forked = finish(child)
+        first = finish(made.machine)
+        assert (first["registers"][14], first["registers"][13]) == (0x101, 0x101)
+        made.machine.restore(saved)
+        assert save_queue(queue) != save_queue(PlainQueue())
+        assert finish(made.machine) == first == forked
 
 
 # ---- any program ----
