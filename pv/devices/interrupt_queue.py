@@ -58,6 +58,10 @@ class InterruptQueue(Protocol):
         """Whether `vector` is requested and not yet taken."""
         ...
 
+    def is_level(self, vector: int) -> bool:
+        """Whether `vector` came level-triggered."""
+        ...
+
 
 class PlainQueue:
     """An InterruptQueue that the chip alone changes: for a processor without one."""
@@ -97,6 +101,9 @@ class PlainQueue:
 
     def waits(self, vector: int) -> bool:
         return bool(self.requested >> vector & 1)
+
+    def is_level(self, vector: int) -> bool:
+        return bool(self.level_triggered >> vector & 1)
 
 
 def reset_queue(queue: InterruptQueue) -> None:

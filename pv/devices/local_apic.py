@@ -166,7 +166,7 @@ class LocalApic(LocalInterrupts, SavedFields):
 
     def _write_eoi(self, _value: int) -> None:
         vector = self._queue.end()
-        if vector != NO_VECTOR and self._queue.level_triggered >> vector & 1:
+        if vector != NO_VECTOR and self._queue.is_level(vector):
             self._end_level(vector)
         self._update()
 

@@ -86,3 +86,6 @@ cdef class InterruptQueue:
 
     def waits(self, uint8_t vector):
         return (self.apic.irr[vector >> 6] >> (vector & 63) & 1) != 0
+
+    def is_level(self, uint8_t vector):
+        return (self.apic.tmr[vector >> 6] >> (vector & 63) & 1) != 0

@@ -74,6 +74,8 @@ def test_a_request_is_taken_once_and_remembers_its_trigger(make: Make) -> None:
     queue.accept(0x41, level=True)
     queue.accept(0x41, level=True)
     assert queue.waits(0x41)
+    assert queue.is_level(0x41)
+    assert not queue.is_level(0x40)
     assert word(queue.level_triggered, 2) == 1 << 1
     queue.serve(0x41)
     assert not queue.waits(0x41)

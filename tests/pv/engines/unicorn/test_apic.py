@@ -297,7 +297,7 @@ def observed(steps: list[Step], technique: str, *, msrs: bool) -> dict[str, Any]
 
 
 @pytest.mark.parametrize("msrs", [False, True], ids=["page", "MSRs"])
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(steps=st.lists(STEPS, max_size=40))
 def test_any_program_sees_the_same_with_it_and_without(msrs: bool, steps: list[Step]) -> None:
     assert observed(steps, ON, msrs=msrs) == observed(steps, OFF, msrs=msrs) == observed(steps, "trap", msrs=msrs)
