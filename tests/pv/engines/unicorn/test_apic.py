@@ -230,6 +230,21 @@ def test_a_snapshot_has_the_queue_and_what_the_processor_was_told(msrs: bool) ->
         assert finish(made.machine) == first == forked
 
 
+def test_a_storm_without_exits_ends_with_its_budget() -> None:
+    with apic_guest(f"sti; again: {put(ICR, SELF | EVENT)} jmp again", handler(), ON) as made:
+        outcome = made.run(timeout=0.1)
+        assert (outcome.why, outcome.exits) == (StopWhy.TIMEOUT, {})
+        accesses, interrupts = virtualized(outcome)
+        assert 2 * interrupts - accesses in (0, 1), "each was sent, delivered and ended, the last perhaps not yet"
+
+
+def test_a_handler_that_interrupts_itself_runs_out_of_stack() -> None:
+    nests = {EVENT: f"sti; {put(EOI, 0)}{put(ICR, SELF | EVENT)} nop; iretq"}
+    with apic_guest(f"sti; {put(ICR, SELF | EVENT)}", nests, ON) as made:
+        outcome = made.run()
+        assert (outcome.why, outcome.exits) == (StopWhy.SHUTDOWN, {})
+
+
 # ---- any program ----
 
 LOG: Final = DATA + 0x8000
