@@ -13,6 +13,8 @@ from typing import Final
 from guest_sdk import abi
 from pv.devices.local_apic_registers import BASE as APIC_PAGE
 from pv.devices.local_apic_registers import NAMES as APIC_REGISTERS
+from pv.devices.local_apic_registers import Register
+from pv.devices.x2apic import FIRST, SELF_IPI
 from pv.exits import Direction, Reason
 
 VECTORS: Final = {
@@ -55,6 +57,9 @@ MSRS: Final = {
     0xC0000102: "KERNEL_GS_BASE",
     0xC0000103: "TSC_AUX",
     abi.HYPERCALL_PAGE_MSR: "HYPERCALL_PAGE",
+    **{FIRST + index: f"X2APIC_{name.replace(' ', '_')}" for index, name in APIC_REGISTERS.items()},
+    FIRST + Register.ICR_LOW: "X2APIC_ICR",
+    FIRST + SELF_IPI: "X2APIC_SELF_IPI",
 }
 
 SEGMENTS: Final = ("ES", "CS", "SS", "DS", "FS", "GS")

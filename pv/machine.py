@@ -278,6 +278,8 @@ class Machine(Life, Branching):
             at=clock.at,
             memory_bytes=self.memory.size_bytes,
             disks=self.disks,
+            queue=vcpu.interrupt_queue,
+            describe=vcpu.describe_apic,
         )
         vcpu.set_interrupt_source(pc.acknowledge)
         return pc

@@ -1,7 +1,8 @@
-"""What does a guest find in the page of its local APIC? Every register of one xAPIC, and what writing it does.
+"""What does a guest find in the page of its local APIC? Every register of one, and what writing it does.
 
 Intel SDM vol. 3, chapter 11 (10 in older editions); names and sections are its own. One processor, so an interprocessor
-interrupt reaches this one or nobody. Registers are numbered by their offset / 16, as the MSRs of x2APIC are from 0x800.
+interrupt reaches this one or nobody. Registers are numbered by their offset / 16, as the MSRs of x2APIC are from 0x800:
+in that mode they are read and written by pv.devices.x2apic, and the page is nobody's.
 The SDM leaves undefined what an access that is not 32 bits at a multiple of 16 does: here a load reads what
 stands at those bytes, and a store other than of the first four or eight bytes of a register is ignored.
 """
@@ -12,13 +13,16 @@ from collections.abc import Callable
 from typing import ClassVar, Final
 
 from pv.devices.bus import all_ones
+from pv.devices.deadline import At
 from pv.devices.interprocessor import send
-from pv.devices.interrupt_queue import NO_VECTOR, word
+from pv.devices.interrupt_queue import NO_VECTOR, InterruptQueue, restore_queue, save_queue, word
 from pv.devices.local_apic_registers import (
     BASE,
     BASE_BOOT_PROCESSOR,
     BASE_ENABLE,
+    BASE_EXTENDED,
     DFR_ONES,
+    EXTENDED_LDR,
     LEGAL_FIRST,
     LVT_OF_PIN,
     LVT_WRITABLE,
@@ -28,32 +32,55 @@ from pv.devices.local_apic_registers import (
     Esr,
     Icr,
     Lvt,
+    Mode,
     Register,
     Svr,
 )
 from pv.devices.local_interrupts import LocalInterrupts
-from pv.devices.state import SavedFields, State, check_like, check_range, part_of
+from pv.devices.state import SavedFields, State, StateError, check_like, check_range, part_of
+
+Describe = Callable[[int, int, int, int, int], None]
+"""describe(mode, SVR, LDR, DFR, the timer's vector): what a processor with APIC virtualization must know."""
+
+
+def describe_to_nobody(*_told: int) -> None:
+    """The Describe of a processor that leaves the APIC to the chip."""
 
 
 class LocalApic(LocalInterrupts, SavedFields):
-    """The chip: LocalInterrupts by its registers."""
+    """The chip: LocalInterrupts by its registers. `describe` is called at each change of what it tells."""
 
-    saved_fields: ClassVar = (
-        "_pins", "_asserted", "_enabled", "_svr", "_ldr", "_dfr", "_icr_low", "_icr_high", "_errors", "_esr",
+    saved_fields: ClassVar = ("_pins", "_enabled", "_extended", "_svr", "_ldr", "_dfr", "_errors", "_esr")
+    saved_ranges: ClassVar = dict.fromkeys(("_svr", "_ldr", "_dfr", "_errors", "_esr"), range(1 << 32))
+    wiring_fields: ClassVar = (
+        "_interrupt", "_tell_priority", "_describe", "_timer", "_queue", "_lvt",  # the last three: see save()
     )  # fmt: skip
-    saved_ranges: ClassVar = dict.fromkeys(
-        ("_svr", "_ldr", "_dfr", "_icr_low", "_icr_high", "_errors", "_esr"), range(1 << 32)
-    )
-    wiring_fields: ClassVar = ("_interrupt", "_tell_priority", "_timer", "_queue", "_lvt")  # the last three: see save()
+
+    def __init__(
+        self,
+        interrupt: Callable[[bool], None],
+        task_priority: Callable[[int], None],
+        now_ns: Callable[[], int],
+        at: At,
+        queue: InterruptQueue | None = None,
+        describe: Describe = describe_to_nobody,
+    ) -> None:
+        self._describe = describe
+        self._extended = False
+        super().__init__(interrupt, task_priority, now_ns, at, queue)
 
     def reset(self) -> None:
         self._ldr = 0
         self._dfr = MASK_32
-        self._icr_low = self._icr_high = self._esr = 0
+        self._esr = 0
         super().reset()
+        self._changed()
+
+    def _changed(self) -> None:
+        self._describe(self.mode, self._svr, self._ldr, self._dfr, self._lvt[Register.LVT_TIMER] & Lvt.VECTOR)
 
     def save(self) -> State:
-        parts = {"timer": self._timer.save(), "queue": self._queue.save()}
+        parts = {"timer": self._timer.save(), "queue": save_queue(self._queue)}
         return {**super().save(), **parts, "lvt": [self._lvt[index] for index in sorted(self._lvt)]}
 
     def restore(self, saved: State) -> None:
@@ -61,31 +88,51 @@ class LocalApic(LocalInterrupts, SavedFields):
         super().restore(saved)
         check_range(entries, range(1 << 32), "LocalApic.lvt")
         self._lvt = dict(zip(sorted(LVT_WRITABLE), entries, strict=True))
-        self._queue.restore(part_of(saved, "queue", "LocalApic"))
+        if self._extended and not self._enabled:
+            raise StateError("LocalApic.extended is set in a disabled one")
+        restore_queue(self._queue, part_of(saved, "queue", "LocalApic"))
+        self._queue.external = self._passes_external()
         self._timer.restore_for(part_of(saved, "timer", "LocalApic"), self._expired)
+        self._changed()
 
     # ---- the processor's side ----
 
     @property
+    def mode(self) -> int:
+        """One of Mode."""
+        if not self._enabled:
+            return Mode.DISABLED
+        return Mode.MSRS if self._extended else Mode.PAGE
+
+    @property
     def base(self) -> int:
         """IA32_APIC_BASE."""
-        return BASE | BASE_BOOT_PROCESSOR | (BASE_ENABLE if self._enabled else 0)
+        return BASE | BASE_BOOT_PROCESSOR | MODE_BITS[self.mode]
 
     def write_base(self, value: int) -> bool:
-        """Write IA32_APIC_BASE: the enable bit alone may change. False where the processor must get #GP instead."""
-        if (value ^ self.base) & ~BASE_ENABLE:
-            return False  # the page does not move, there is one processor, and no x2APIC
-        enabled = bool(value & BASE_ENABLE)
-        if enabled is not self._enabled:
-            self._enabled = enabled
+        """Write IA32_APIC_BASE: only the mode may change, in a legal way (11.12.5, figure 11-27). False where the
+        processor must get #GP instead; the page does not move, and there is one processor."""
+        before, bits = self.mode, value & MODE_MASK
+        if (value ^ self.base) & ~MODE_MASK or (MODE_BITS[before], bits) not in TRANSITIONS:
+            return False
+        self._enabled, self._extended = bool(bits & BASE_ENABLE), bool(bits & BASE_EXTENDED)
+        if (before == Mode.DISABLED) is self._enabled:
             self.reset()
+        elif self.mode != before:  # to x2APIC mode: all else stays as it was programmed (11.12.5.1)
+            self._ldr = EXTENDED_LDR
+            self._changed()
         return True
+
+    @property
+    def command(self) -> int:
+        """The ICR, 64 bits."""
+        return self._queue.command
 
     # ---- the page ----
 
     def read(self, offset: int, size: int) -> int:
-        """`size` bytes at `offset` of the page; all ones while the APIC is disabled, since nobody else is there."""
-        if not self._enabled:
+        """`size` bytes at `offset` of the page; all ones where it is not the APIC's, since nobody else is there."""
+        if self.mode != Mode.PAGE:
             return all_ones(size)
         index, byte = divmod(offset, 16)
         value = self._read_register(index)
@@ -94,7 +141,7 @@ class LocalApic(LocalInterrupts, SavedFields):
         return value >> 8 * byte & all_ones(size)
 
     def write(self, offset: int, size: int, value: int) -> None:
-        if not self._enabled or offset % 16 or size < 4:
+        if self.mode != Mode.PAGE or offset % 16 or size < 4:
             return
         index = offset // 16
         writer = WRITERS.get(index)
@@ -119,7 +166,7 @@ class LocalApic(LocalInterrupts, SavedFields):
 
     def _write_eoi(self, _value: int) -> None:
         vector = self._queue.end()
-        if vector != NO_VECTOR and self._queue.level_triggered >> vector & 1:
+        if vector != NO_VECTOR and self._queue.is_level(vector):
             self._end_level(vector)
         self._update()
 
@@ -130,6 +177,7 @@ class LocalApic(LocalInterrupts, SavedFields):
                 self._lvt[index] |= Lvt.MASKED
         self._reschedule()
         self._update()
+        self._changed()
 
     def _write_esr(self, _value: int) -> None:
         self._esr, self._errors = self._errors, 0
@@ -142,18 +190,37 @@ class LocalApic(LocalInterrupts, SavedFields):
         if index == Register.LVT_TIMER:
             self._timer.set_periodic(bool(value & Lvt.PERIODIC))
             self._reschedule()
+            self._changed()
         elif index in LVT_OF_PIN and self._pins[LVT_OF_PIN.index(index)] and value & Lvt.LEVEL:
             self._pin_requests(LVT_OF_PIN.index(index))
         self._update()
 
     def _write_icr_low(self, value: int) -> None:
-        """Send an interprocessor interrupt (11.6.1). INIT, start-up, SMI and NMI have no effect on this processor."""
-        self._icr_low = value & Icr.WRITABLE
-        sent, arrives = send(value, self._icr_high, self._ldr, self._dfr)
-        if sent and value & Lvt.VECTOR < LEGAL_FIRST:
+        self.send(self._queue.command & ~Icr.LOW | value & Icr.WRITABLE)
+
+    def send(self, command: int) -> None:
+        """An interprocessor interrupt (11.6.1). INIT, start-up, SMI and NMI have no effect on this processor."""
+        self._queue.command = command
+        sent, arrives = send(command, self._ldr, self._dfr, extended=self._extended)
+        if sent and command & Lvt.VECTOR < LEGAL_FIRST:
             self._error(Esr.SEND_ILLEGAL_VECTOR)
         elif arrives:
-            self._accept(value & Lvt.VECTOR)
+            self._accept(command & Lvt.VECTOR)
+
+    def send_to_self(self, vector: int) -> None:
+        """SELF IPI (11.12.11): the same interrupt, and the ICR keeps what it has."""
+        if vector < LEGAL_FIRST:
+            self._error(Esr.SEND_ILLEGAL_VECTOR)
+        else:
+            self._accept(vector)
+
+    def _write_icr_high(self, value: int) -> None:
+        self._queue.command = value << 32 & Icr.DESTINATION | self._queue.command & Icr.LOW
+
+    def _write_logical(self, name: str, value: int) -> None:
+        """LDR or DFR."""
+        setattr(self, name, value)
+        self._changed()
 
     def _start_timer(self, count: int) -> None:
         self._timer.start(count)
@@ -164,6 +231,13 @@ class LocalApic(LocalInterrupts, SavedFields):
         self._reschedule()
 
 
+MODE_MASK: Final = BASE_ENABLE | BASE_EXTENDED
+MODE_BITS: Final = {Mode.DISABLED: 0, Mode.PAGE: BASE_ENABLE, Mode.MSRS: MODE_MASK}
+TRANSITIONS: Final = {  # from, to; staying where one is changes nothing
+    (0, 0), (0, BASE_ENABLE), (BASE_ENABLE, BASE_ENABLE), (BASE_ENABLE, 0), (BASE_ENABLE, MODE_MASK),
+    (MODE_MASK, MODE_MASK), (MODE_MASK, 0),
+}  # fmt: skip
+
 Reader = Callable[[LocalApic], int]
 Writer = Callable[[LocalApic, int], None]
 
@@ -173,10 +247,6 @@ def _words(first: int, name: str) -> dict[int, Reader]:
         return lambda apic: word(getattr(apic._queue, name), index)
 
     return {first + index: reader(index) for index in range(8)}
-
-
-def _store(name: str, mask: int, ones: int = 0) -> Writer:
-    return lambda apic, value: setattr(apic, name, value & mask | ones)
 
 
 def _read_lvt(index: int) -> Reader:
@@ -201,8 +271,8 @@ READERS: Final[dict[int, Reader]] = {
     **_words(Register.TMR, "level_triggered"),
     **_words(Register.IRR, "requested"),
     Register.ESR: lambda apic: apic._esr,
-    Register.ICR_LOW: lambda apic: apic._icr_low,
-    Register.ICR_HIGH: lambda apic: apic._icr_high,
+    Register.ICR_LOW: lambda apic: apic._queue.command & Icr.LOW,
+    Register.ICR_HIGH: lambda apic: apic._queue.command >> 32,
     **{index: _read_lvt(index) for index in LVT_WRITABLE},
     Register.INITIAL_COUNT: lambda apic: apic._timer.initial,
     Register.CURRENT_COUNT: lambda apic: apic._timer.current(),
@@ -212,12 +282,12 @@ WRITERS: Final[dict[int, Writer]] = {
     Register.ID: lambda _apic, _value: None,  # the identity is fixed, as on later processors
     Register.TPR: LocalApic._write_tpr,
     Register.EOI: LocalApic._write_eoi,
-    Register.LDR: _store("_ldr", 0xFF00_0000),
-    Register.DFR: _store("_dfr", ~DFR_ONES & MASK_32, DFR_ONES),
+    Register.LDR: lambda apic, value: apic._write_logical("_ldr", value & 0xFF00_0000),
+    Register.DFR: lambda apic, value: apic._write_logical("_dfr", value | DFR_ONES),
     Register.SVR: LocalApic._write_svr,
     Register.ESR: LocalApic._write_esr,
     Register.ICR_LOW: LocalApic._write_icr_low,
-    Register.ICR_HIGH: _store("_icr_high", 0xFF00_0000),
+    Register.ICR_HIGH: LocalApic._write_icr_high,
     **{index: _write_lvt(index) for index in LVT_WRITABLE},
     Register.INITIAL_COUNT: LocalApic._start_timer,
     Register.DIVIDE: LocalApic._set_divide,

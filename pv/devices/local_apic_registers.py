@@ -11,12 +11,15 @@ from typing import Final
 BASE: Final = 0xFEE0_0000
 PAGE_LAST: Final = BASE + 0xFFF
 BASE_ENABLE: Final = 1 << 11  # IA32_APIC_BASE
+BASE_EXTENDED: Final = 1 << 10  # with it the registers are MSRs: x2APIC mode
 BASE_BOOT_PROCESSOR: Final = 1 << 8
 MASK_32: Final = 0xFFFF_FFFF
 LEGAL_FIRST: Final = 16  # vectors below are the processor's exceptions
 LINT0, LINT1 = 0, 1
 PROCESSOR_ID: Final = 0
 BROADCAST: Final = 0xFF
+EXTENDED_BROADCAST: Final = 0xFFFF_FFFF
+EXTENDED_LDR: Final = PROCESSOR_ID >> 4 << 16 | 1 << (PROCESSOR_ID & 0xF)  # of x2APIC mode (11.12.10.2)
 VERSION: Final = 0x0005_0014  # an integrated APIC; the last LVT entry is number 5
 
 
@@ -43,6 +46,12 @@ class Lvt:
     PERIODIC = 1 << 17
 
 
+class Mode:
+    """Through what a guest reaches the registers; native/apic.c has the same numbers."""
+
+    DISABLED, PAGE, MSRS = 0, 1, 2
+
+
 FIXED, LOWEST_PRIORITY, NMI, EXTINT = 0x000, 0x100, 0x400, 0x700  # DELIVERY
 
 LVT_WRITABLE: Final = {
@@ -58,6 +67,9 @@ LVT_OF_PIN: Final = (Register.LVT_LINT0, Register.LVT_LINT1)
 
 class Icr:
     """Bits of the low word (figure 11-12). The delivery status always reads idle."""
+
+    LOW = 0xFFFF_FFFF
+    DESTINATION = 0xFF00_0000 << 32  # of an xAPIC
 
     LOGICAL = 1 << 11
     WRITABLE = 0xCCFFF  # vector, delivery, destination mode, level, trigger, shorthand; not bit 12

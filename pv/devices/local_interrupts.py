@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pv.devices.deadline import At
-from pv.devices.interrupt_queue import NO_VECTOR, InterruptQueue
+from pv.devices.interrupt_queue import NO_VECTOR, InterruptQueue, PlainQueue, reset_queue
 from pv.devices.local_apic_registers import (
     EXTINT,
     LEGAL_FIRST,
@@ -31,6 +31,8 @@ class LocalInterrupts:
     """In the state after RESET. interrupt(level) is the processor's INTR; task_priority(class) tells of CR8.
 
     now_ns() is virtual time; at(ns, callback) as deadline.At says. LINT0 is where an 8259 is connected.
+    queue: where requests wait, one of its own without. A processor that changes it by itself sets its INTR as it does,
+    so the level is said at each update and remembered nowhere here.
     """
 
     def __init__(
@@ -39,18 +41,19 @@ class LocalInterrupts:
         task_priority: Callable[[int], None],
         now_ns: Callable[[], int],
         at: At,
+        queue: InterruptQueue | None = None,
     ) -> None:
         self._interrupt = interrupt
         self._tell_priority = task_priority
         self._timer: Final = LocalApicTimer(now_ns, at)
         self._pins = [False, False]  # LINT0, LINT1
-        self._asserted = False
+        self._queue: Final = PlainQueue() if queue is None else queue
         self._enabled = True
         self.reset()
 
     def reset(self) -> None:
         """The state after power-up, RESET, or being enabled again (11.4.7.1); the pins stay as they are driven."""
-        self._queue = InterruptQueue()
+        reset_queue(self._queue)
         self._lvt = dict.fromkeys(LVT_WRITABLE, Lvt.MASKED)
         self._svr = 0xFF
         self._errors = 0  # detected since the last write of ESR
@@ -66,7 +69,7 @@ class LocalInterrupts:
 
     def acknowledge(self) -> int:
         """The vector to be taken now, EXTERNAL, or NO_VECTOR where INTR is low."""
-        self._drive(False)
+        self._interrupt(False)
         if self._passes_external():
             return EXTERNAL
         vector = self._queue.next_vector() if self._enabled else NO_VECTOR
@@ -100,13 +103,8 @@ class LocalInterrupts:
         return not self._enabled or self._lvt[Register.LVT_LINT0] & (Lvt.DELIVERY | Lvt.MASKED) == EXTINT
 
     def _update(self) -> None:
-        level = self._passes_external() or (self._enabled and self._queue.next_vector() != NO_VECTOR)
-        self._drive(level)
-
-    def _drive(self, level: bool) -> None:
-        if level is not self._asserted:
-            self._asserted = level
-            self._interrupt(level)
+        external = self._queue.external = self._passes_external()
+        self._interrupt(external or (self._enabled and self._queue.next_vector() != NO_VECTOR))
 
     def _end_level(self, vector: int) -> None:
         """A level-triggered pin that is still driven asks again (11.8.5)."""

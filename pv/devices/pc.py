@@ -16,7 +16,8 @@ from pv.devices.bus import IsaBus, Window
 from pv.devices.deadline import At
 from pv.devices.debug_exit import DebugExit
 from pv.devices.i8254 import I8254
-from pv.devices.local_apic import LocalApic
+from pv.devices.interrupt_queue import InterruptQueue
+from pv.devices.local_apic import Describe, LocalApic, describe_to_nobody
 from pv.devices.local_apic_registers import BASE as APIC_PAGE
 from pv.devices.local_apic_registers import EXTINT, LINT0, NMI, PAGE_LAST, Register, Svr
 from pv.devices.local_interrupts import EXTERNAL
@@ -66,7 +67,8 @@ class Pc:
     console_write(data) takes what COM1 sends. interrupt(level) is the processor's INTR; it falls and rises again
     when an acknowledge leaves more waiting. task_priority(class) says that CR8 is now `class`. now_ns() is virtual
     time; at(ns, callback) as deadline.At says. epoch_s: what the clock shows at time 0, in seconds since 1970 UTC.
-    disks: the first two are on the primary ATA channel, which is not there without any.
+    disks: the first two are on the primary ATA channel, which is not there without any. queue and describe: as
+    LocalApic takes them, of a processor with an interrupt queue.
     """
 
     def __init__(
@@ -79,10 +81,12 @@ class Pc:
         memory_bytes: int,
         epoch_s: int = EPOCH_2000_S,
         disks: Sequence[Disk] = (),
+        queue: InterruptQueue | None = None,
+        describe: Describe = describe_to_nobody,
     ) -> None:
         self._typed = TypedBytes()
         self.unassigned: Final = UnassignedPorts()
-        self.apic: Final = LocalApic(interrupt, task_priority, now_ns, at)
+        self.apic: Final = LocalApic(interrupt, task_priority, now_ns, at, queue, describe)
         self._enter_virtual_wire_mode()
         self.pic: Final = PicPair(partial(self.apic.lint, LINT0))
         line = self.pic.line

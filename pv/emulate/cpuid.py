@@ -28,6 +28,10 @@ HYPERVISOR_FIRST: Final = 0x4000_0000
 HYPERVISOR_LAST: Final = 0x4FFF_FFFF
 HYPERVISOR_PRESENT: Final = 1 << 31  # leaf 1 ECX
 APIC_PRESENT: Final = 1 << 9  # leaves 1 and 0x80000001 EDX
+X2APIC_PRESENT: Final = 1 << 21  # leaf 1 ECX
+
+TOPOLOGY: Final = 0xB
+LEVELS: Final = {0: 1, 1: 2}  # subleaf of TOPOLOGY: type of the level, thread or core; each has one processor
 
 HIDDEN: Final[tuple[tuple[int, int, dict[str, int], str], ...]] = (
     (1, ECX, {"DTES64": 2, "DS_CPL": 4, "PDCM": 15}, "no performance monitoring"),
@@ -35,7 +39,8 @@ HIDDEN: Final[tuple[tuple[int, int, dict[str, int], str], ...]] = (
     (1, ECX, {"VMX": 5, "SMX": 6}, "no guests within the guest"),
     (1, ECX, {"EIST": 7, "TM2": 8}, "no power management"),
     (1, ECX, {"PCID": 17}, "shadow roots are cached by CR3 alone"),
-    (1, ECX, {"X2APIC": 21, "TSC_DEADLINE": 24}, "an xAPIC without a deadline timer at the most"),
+    (1, ECX, {"X2APIC": 21}, "set below for a guest that has a local APIC"),
+    (1, ECX, {"TSC_DEADLINE": 24}, "the timer of a local APIC counts only"),
     (1, ECX, {"XSAVE": 26, "OSXSAVE": 27, "FMA": 12, "AVX": 28, "F16C": 29}, "no extended state"),
     (1, ECX, {"RDRAND": 30}, "runs must repeat"),
     (1, ECX, {"HYPERVISOR": 31}, "set below for a guest that is to know"),
@@ -60,7 +65,7 @@ HIDDEN: Final[tuple[tuple[int, int, dict[str, int], str], ...]] = (
     (7, EDX, {"SPEC_CTRL": 26, "STIBP": 27, "L1D_FLUSH": 28, "ARCH_CAPABILITIES": 29, "SSBD": 31}, "no such MSR"),
     (7, EDX, {"CET_IBT": 20, "CORE_CAPABILITIES": 30}, "no such MSR"),
     (0x8000_0001, ECX, {"SVM": 2, "SKINIT": 12}, "no guests within the guest"),
-    (0x8000_0001, ECX, {"EXTAPIC": 3}, "an xAPIC at the most"),
+    (0x8000_0001, ECX, {"EXTAPIC": 3}, "no AMD registers in its page"),
     (0x8000_0001, ECX, {"OSVW": 9, "IBS": 10, "WDT": 13, "LWP": 15, "TCE": 17, "NODEID": 19}, "no such MSR"),
     (0x8000_0001, ECX, {"TOPOEXT": 22, "PERFCTR": 23, "PERFCTR_NB": 24, "PERFTSC": 27}, "no such MSR"),
     (0x8000_0001, ECX, {"XOP": 11, "FMA4": 16}, "no extended state"),
@@ -73,7 +78,7 @@ EMPTY_LEAVES: Final = {
     0x5: "MONITOR",
     0x6: "power management",
     0xA: "performance monitoring",
-    0xB: "x2APIC topology",
+    0xB: "x2APIC topology, but for a guest that has one",
     0xD: "extended state",
     0xF: "resource monitoring",
     0x10: "resource allocation",
@@ -110,6 +115,8 @@ def guest_cpuid(vcpu: Vcpu, *, hypervisor: bool, local_apic: bool = False) -> Cp
     def cpuid(leaf: int, subleaf: int) -> Registers:
         if HYPERVISOR_FIRST <= leaf <= HYPERVISOR_LAST:
             return 0, 0, 0, 0
+        if leaf == TOPOLOGY and local_apic:
+            return _topology(subleaf)
         eax, ebx, ecx, edx = beneath(leaf, subleaf)
         mask = MASKS.get(leaf)
         if mask is not None:
@@ -118,9 +125,17 @@ def guest_cpuid(vcpu: Vcpu, *, hypervisor: bool, local_apic: bool = False) -> Cp
                 ecx |= HYPERVISOR_PRESENT
             if leaf in (1, 0x8000_0001) and local_apic:
                 edx |= APIC_PRESENT
+            if leaf == 1 and local_apic:
+                ecx |= X2APIC_PRESENT
         return eax, ebx, ecx, edx
 
     return cpuid
+
+
+def _topology(subleaf: int) -> Registers:
+    """One thread of one core, x2APIC ID 0 (SDM vol. 2, CPUID, leaf 0BH): no bits to shift off for either level."""
+    level = LEVELS.get(subleaf, 0)
+    return 0, 1 if level else 0, level << 8 | subleaf & 0xFF, 0
 
 
 def cpuid_row(vcpu: Vcpu, cpuid: Cpuid, owner: str) -> Row:

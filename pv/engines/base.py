@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pv.devices.interrupt_queue import InterruptQueue
 from pv.dispatch import DispatchTable
 from pv.engines.calling import CallsGuest
 from pv.exits import ExitView, StopWhy
@@ -148,6 +149,7 @@ class Vcpu(CallsGuest, Protocol):
     virtual: VirtualCpu
     tables: Tables
     shadow: Shadow
+    interrupt_queue: InterruptQueue  # the registers of the local APIC that a processor may change by itself
 
     @property
     def rip(self) -> int: ...
@@ -219,6 +221,10 @@ class Vcpu(CallsGuest, Protocol):
 
     def withdraw_interrupt(self) -> None:
         """What was pending fell before the guest took it: it wakes no guest that sleeps."""
+        ...
+
+    def describe_apic(self, mode: int, svr: int, ldr: int, dfr: int, timer_vector: int) -> None:
+        """Tell the processor what APIC virtualization needs to know of the chip: pv.devices.local_apic.Describe."""
         ...
 
     def set_trap(self, vector: int, rip: int, flags: int) -> None:

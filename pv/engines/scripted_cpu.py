@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from guest_sdk import abi
+from pv.devices.interrupt_queue import PlainQueue
 from pv.engines.base import GENERAL_REGISTERS, GuestFault
 from pv.exits import Exit, GuestCallError, GuestError, Reason
 from pv.memory import GuestMemory
@@ -106,6 +107,7 @@ class NotedCpu:
         self.native: Any = Recorder("native", self.done)
         self.tables: Any = Recorder("tables", self.done)
         self.shadow: Any = Recorder("shadow", self.done)
+        self.interrupt_queue = PlainQueue()
 
     @property
     def cpl(self) -> int:
@@ -119,6 +121,9 @@ class NotedCpu:
 
     def selector(self, segment: int) -> int:
         return abi.SELECTORS["KERNEL_CS"] if segment == CODE_SEGMENT else 0
+
+    def describe_apic(self, mode: int, svr: int, ldr: int, dfr: int, timer_vector: int) -> None:
+        self.done.append(("describe_apic", (mode, svr, ldr, dfr, timer_vector)))
 
     def read_linear(self, gva: int, size_bytes: int, *, write: bool = False) -> bytes:
         try:

@@ -40,6 +40,8 @@ NOT_ACROSS: Final = frozenset(
         "set_timer_source",
         "set_interrupt_source",
         "time_exits",
+        "interrupt_queue",
+        "describe_apic",
     }
 )
 

@@ -10,7 +10,7 @@ from pv.techniques.base import NativeHandlers, Technique
 __all__ = ["TECHNIQUES", "NativeHandlers", "Technique", "technique"]
 
 TECHNIQUES: Final[dict[str, Technique]] = {
-    one.name: one for one in (paravirt.TECHNIQUE, trap.TECHNIQUE, hardware.TECHNIQUE)
+    one.name: one for one in (paravirt.TECHNIQUE, trap.TECHNIQUE, hardware.TECHNIQUE, hardware.APICV)
 }
 
 

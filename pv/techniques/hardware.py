@@ -29,6 +29,8 @@ its microcode here (native/microcode.c).
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from pv.dispatch import ANY_KEY, Row, Shape
@@ -44,24 +46,25 @@ from pv.emulate.time_stamp import time_stamp_rows
 from pv.engines.base import Vcpu
 from pv.exits import Reason
 from pv.techniques.base import NativeHandlers, Technique
-from pv.techniques.controls import DEFAULT
+from pv.techniques.controls import APIC_VIRTUALIZED, DEFAULT
 
 NAME: Final = "hardware"
+APICV_NAME: Final = "hardware-apicv"
 
 
-def rows(vcpu: Vcpu, native: NativeHandlers, system: SystemRegisters) -> list[Row]:
+def rows(vcpu: Vcpu, native: NativeHandlers, system: SystemRegisters, owner: str) -> list[Row]:
     """An answer for every control that there is; which of them ever come is the control block's to say."""
     cpuid = guest_cpuid(vcpu, hypervisor=False, local_apic=True)
     return [
-        Row(Reason.EXCEPTION_NMI, ANY_KEY, ANY_KEY, native.reflect, NAME, "reflect", Shape.NATIVE),
-        cpuid_row(vcpu, cpuid, NAME),
-        *time_stamp_rows(vcpu, NAME),
-        *control_register_rows(vcpu, cpuid, NAME),
-        *debug_register_rows(vcpu, system, NAME),
-        *msr_rows(vcpu, system, cpuid, NAME),
-        *descriptor_table_rows(vcpu, NAME),
-        *processor_rows(vcpu, NAME),
-        Row(Reason.PAUSE, 0, 0, no_effect, NAME, "PAUSE"),
+        Row(Reason.EXCEPTION_NMI, ANY_KEY, ANY_KEY, native.reflect, owner, "reflect", Shape.NATIVE),
+        cpuid_row(vcpu, cpuid, owner),
+        *time_stamp_rows(vcpu, owner),
+        *control_register_rows(vcpu, cpuid, owner),
+        *debug_register_rows(vcpu, system, owner),
+        *msr_rows(vcpu, system, cpuid, owner),
+        *descriptor_table_rows(vcpu, owner),
+        *processor_rows(vcpu, owner),
+        Row(Reason.PAUSE, 0, 0, no_effect, owner, "PAUSE"),
     ]
 
 
@@ -69,9 +72,16 @@ TECHNIQUE: Final = Technique(
     name=NAME,
     summary="guest mode and nested paging: a control block says what exits",
     decode=decode_trapped,
-    rows=rows,
+    rows=partial(rows, owner=NAME),
     takes_hypercalls=False,
     boot="guest tables",
     mode="hardware",
     controls=DEFAULT,
+)
+APICV: Final = replace(
+    TECHNIQUE,
+    name=APICV_NAME,
+    summary="hardware, and the processor carries out accesses to the local APIC where it can",
+    rows=partial(rows, owner=APICV_NAME),
+    controls=APIC_VIRTUALIZED,
 )

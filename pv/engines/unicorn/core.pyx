@@ -84,6 +84,7 @@ cdef object raise_fault(pv_fault fault):
 include "holder.pxi"
 include "views.pxi"
 include "paging.pxi"
+include "interrupts.pxi"
 include "registers.pxi"
 include "verbs.pxi"
 include "counted.pxi"
@@ -118,6 +119,7 @@ cdef class UnicornVcpu(Saved):
     cdef str panic_message
     cdef readonly Tables tables
     cdef readonly Shadow shadow
+    cdef readonly InterruptQueue interrupt_queue
     cdef readonly object native
     cdef object view, decoder, error
     cdef Compiled rows
@@ -212,6 +214,9 @@ cdef class UnicornVcpu(Saved):
         self.shadow = Shadow.__new__(Shadow)
         self.shadow.core = self.core
         self.shadow.c = self.c
+        self.interrupt_queue = InterruptQueue.__new__(InterruptQueue)
+        self.interrupt_queue.core = self.core
+        self.interrupt_queue.apic = &self.c.apic
 
     cdef open_engine(self, unsigned int translation_buffer_bytes):
         cdef pv_vcpu *c = self.c

@@ -31,6 +31,9 @@ cdef class Counted(Verbs):
             del counted["ring held"]
             counted["system calls entered"] = self.c.system_calls
             counted["accesses to ports passed through"] = self.c.ports_passed
+        if self.c.controls.apic_virtual:
+            counted["APIC accesses virtualized"] = self.c.apic.accesses
+            counted["virtual interrupts delivered"] = self.c.apic.delivered
         if self.c.mode == PV_TRAP:
             counted.update(self.shadow.statistics())
         return counted

@@ -87,6 +87,20 @@ cdef extern from "native/vcpu.h" nogil:
         uint32_t *roots
         uint32_t active
     enum: PV_SPACES, PV_SHADOW_FIRST
+    struct pv_apic:
+        uint64_t *irr
+        uint64_t *isr
+        uint64_t *tmr
+        uint64_t command, accesses, delivered
+        uint32_t svr, ldr, dfr
+        uint8_t tpr, mode, timer_vector
+        cbool external
+    enum: PV_APIC_MSRS
+    uint32_t pv_apic_priority(const pv_apic *a)
+    int pv_apic_next(const pv_apic *a)
+    void pv_apic_accept(pv_apic *a, int vector, cbool level)
+    void pv_apic_serve(pv_vcpu *c, int vector)
+    int pv_apic_end(pv_apic *a)
     struct pv_trap:
         uint64_t rip
         uint32_t flags
@@ -156,6 +170,7 @@ cdef extern from "native/vcpu.h" nogil:
         pv_pool pool
         pv_shadow shadow
         pv_tables tables
+        pv_apic apic
         pv_trap *traps
         uint64_t kernel_stack, syscall_entry, upcall_rip
         uint8_t *event_page

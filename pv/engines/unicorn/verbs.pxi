@@ -107,6 +107,15 @@ cdef class Verbs(Registers):
         if self.c.uc != NULL:
             pv_close_window(self.c)
 
+    def describe_apic(self, int mode, uint32_t svr, uint32_t ldr, uint32_t dfr, uint8_t timer_vector):
+        if not 0 <= mode <= PV_APIC_MSRS:
+            raise ValueError(f"{mode} is no mode of a local APIC")
+        self.c.apic.mode = mode
+        self.c.apic.svr = svr
+        self.c.apic.ldr = ldr
+        self.c.apic.dfr = dfr
+        self.c.apic.timer_vector = timer_vector
+
     def set_trap(self, unsigned int vector, uint64_t rip, uint32_t flags):
         if vector > 255:
             raise ValueError(f"vector {vector} is not 0-255")

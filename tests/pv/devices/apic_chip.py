@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pv.devices.interrupt_queue import InterruptQueue
 from pv.devices.local_apic import LocalApic
 from pv.devices.local_apic_registers import Register
 from tests.pv.devices.fakes import FakeTime, Line
@@ -10,11 +11,15 @@ from tests.pv.devices.fakes import FakeTime, Line
 class Chip:
     """A local APIC, as a processor meets it: registers by number, and INTR."""
 
-    def __init__(self, *, enabled: bool = True) -> None:
+    def __init__(self, *, enabled: bool = True, queue: InterruptQueue | None = None) -> None:
         self.time = FakeTime()
         self.intr = Line()
         self.classes: list[int] = []
-        self.apic = LocalApic(self.intr, self.classes.append, self.time.read, self.time.at)
+        self.told: list[tuple[int, ...]] = []
+        told = self.told
+        self.apic = LocalApic(
+            self.intr, self.classes.append, self.time.read, self.time.at, queue, lambda *news: told.append(news)
+        )
         if enabled:
             self[Register.SVR] = 0x1FF
 

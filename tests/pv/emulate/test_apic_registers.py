@@ -1,4 +1,4 @@
-"""CR8 and IA32_APIC_BASE, over a real chip."""
+"""CR8, IA32_APIC_BASE and the MSRs of x2APIC mode, over a real chip."""
 
 from __future__ import annotations
 
@@ -55,7 +55,26 @@ def test_the_apic_can_be_disabled_and_comes_back_as_after_reset(guest: Guest) ->
     assert guest.apic.read(0xF0, 4) == 0xFF
 
 
-@pytest.mark.parametrize("value", [ENABLED | 1 << 10, 0xFEC0_0900, ENABLED & ~0x100, ENABLED | 1, ENABLED | 1 << 36])
+@pytest.mark.parametrize("value", [DISABLED | 1 << 10, 0xFEC0_0900, ENABLED & ~0x100, ENABLED | 1, ENABLED | 1 << 36])
 def test_nothing_else_of_the_base_may_change(guest: Guest, value: int) -> None:
     assert guest.answer(Exit(Reason.MSR_WRITE, APIC_BASE, value)) == GP_0
     assert read_base(guest) == ENABLED
+
+
+def test_the_registers_are_msrs_in_x2apic_mode_alone(guest: Guest) -> None:
+    def write(msr: int, value: int) -> Reply:
+        return guest.answer(Exit(Reason.MSR_WRITE, msr, value))
+
+    def read(msr: int) -> Reply:
+        guest.vcpu.rax = guest.vcpu.rdx = 0x5555
+        return guest.answer(Exit(Reason.MSR_READ, msr))
+
+    assert (read(0x803), write(0x80F, 0x1FF)) == (GP_0, GP_0)
+    assert write(APIC_BASE, ENABLED | 1 << 10) is NEXT
+    assert read_base(guest) == ENABLED | 1 << 10
+    assert (read(0x803), guest.vcpu.rax, guest.vcpu.rdx) == (NEXT, 0x50014, 0)
+    assert (write(0x80F, 0x1FF), guest.apic.read(0xF0, 4)) == (NEXT, 0xFFFF_FFFF)
+    assert write(0x830, 0x7_0000_0041) is NEXT
+    assert (read(0x830), guest.vcpu.rax, guest.vcpu.rdx) == (NEXT, 0x41, 7)
+    assert (write(0x83F, 0x41), guest.intr.level) == (NEXT, True)
+    assert (read(0x83F), guest.vcpu.rax) == (GP_0, 0x5555)

@@ -67,3 +67,13 @@ def test_every_leaf_fits_its_registers(leaf: int, subleaf: int) -> None:
 
 def test_masks_are_unsigned() -> None:
     assert all(0 <= part <= ALL for mask in MASKS.values() for part in mask)
+
+
+@pytest.mark.parametrize("local_apic", [False, True])
+def test_x2apic_is_offered_with_its_topology_and_without_a_deadline(guest: Guest, local_apic: bool) -> None:
+    cpuid = guest_cpuid(guest.vcpu, hypervisor=False, local_apic=local_apic)
+    ecx = cpuid(1, 0)[2]
+    assert (ecx >> 21 & 1, ecx >> 24 & 1) == (local_apic, 0)
+    levels = [cpuid(0xB, subleaf) for subleaf in (0, 1, 2, 0x105)]
+    one_each = [(0, 1, 0x100, 0), (0, 1, 0x201, 0), (0, 0, 2, 0), (0, 0, 5, 0)]
+    assert levels == (one_each if local_apic else [(0, 0, 0, 0)] * 4)

@@ -108,9 +108,10 @@ def test_while_it_waits_it_obeys() -> None:
 
 def test_a_rehearsal_is_a_guest_under_each_technique() -> None:
     try:
-        first, second, third = rehearse()
+        first, second, third, fourth = rehearse()
     finally:
         gc.unfreeze()
     assert first.startswith("paravirt triple fault"), "HLT is not a paravirtual guest's to use"
     assert second.startswith("trap halted")
     assert third.startswith("hardware halted")
+    assert fourth.startswith("hardware-apicv halted")

@@ -102,6 +102,8 @@ static void take_access(struct pv_vcpu *c, const struct pv_decoded *slot, uint64
                 (unsigned long long)gva, (unsigned long long)ENV64(c->env, ENV_RIP));
         return;
     }
+    if (pv_virtual_page(c, slot, gpa, access & PF_W))
+        return;
     struct pv_entry *entry = pv_take(c, R_MMIO, (access & PF_W) != 0, (int64_t)gpa);
     c->exit.address = gva;
     c->exit.error_code = access;

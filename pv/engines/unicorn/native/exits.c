@@ -164,8 +164,11 @@ static void deliver_interrupt(struct pv_vcpu *c)
 {
     pv_close_window(c);
     c->interrupt_pending = false;
-    pv_take_gil(c);
-    int vector = pv_python.acknowledge(c);
+    int vector = pv_apic_acknowledge(c);
+    if (vector < 0) {
+        pv_take_gil(c);
+        vector = pv_python.acknowledge(c);
+    }
     if (vector >= 0 && c->why == PV_RUNNING)
         pv_deliver(c, vector, false, 0, PV_EXTERNAL);
 }

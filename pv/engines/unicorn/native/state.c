@@ -83,6 +83,7 @@ const struct pv_field pv_fields[] = {
     PLAIN(exits), PLAIN(now_ns), PLAIN(deadline_ns),
     FLAG(interrupt_pending), FLAG(waiting), FLAG(unsettled), FLAG(window_open),
     PLAIN(events_delivered), PLAIN(interrupts_delivered), PLAIN(double_faults), PLAIN(escapes), PLAIN(ports_passed), PLAIN(system_calls),
+    PLAIN(apic.accesses), PLAIN(apic.delivered), /* its registers are the chip's to save */
 };
 const int pv_field_count = sizeof pv_fields / sizeof *pv_fields;
 

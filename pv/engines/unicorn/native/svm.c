@@ -172,6 +172,8 @@ void pv_svm_exit(struct pv_vcpu *c, uint32_t code)
         code = VMMCALL; /* without EFER.SVME the processor calls it undefined */
     if (code == WBINVD && bytes[pv_length_here(c, NULL) - 1] == 0x08)
         code = INVD; /* the engine takes the two for one */
+    if ((code == MSR || !declared(c, code)) && pv_virtual_register(c, code, bytes, have))
+        return;
     if (!declared(c, code) && pv_microcode(c, code, bytes, have))
         return;
     size_t row = 0;

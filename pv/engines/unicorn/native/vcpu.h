@@ -54,6 +54,16 @@ struct pv_tables { uint32_t *roots; uint32_t active, common; };
 
 struct pv_trap { uint64_t rip; uint32_t flags; };
 
+/* apic.c. mode, svr, ldr, dfr and timer_vector are what the chip has told; external: an 8259 asks, past the queue */
+enum pv_apic_mode { PV_APIC_DISABLED, PV_APIC_PAGE, PV_APIC_MSRS }; /* pv.devices.local_apic_registers.Mode */
+struct pv_apic {
+    uint64_t irr[4], isr[4], tmr[4], command; /* command: the ICR */
+    uint32_t svr, ldr, dfr;
+    uint8_t tpr, mode, timer_vector;
+    bool external;
+    uint64_t accesses, delivered; /* that virtualization carried out */
+};
+
 struct pv_window { uint64_t first, last; }; /* gpas of devices, whole pages */
 
 struct pv_exit { uint32_t reason; int64_t key; uint64_t value, address; uint32_t size, error_code, length; void *insn; };
@@ -108,6 +118,7 @@ struct pv_vcpu {
     struct pv_pool pool;
     struct pv_shadow shadow;
     struct pv_tables tables;
+    struct pv_apic apic;
     /* paravirt */
     struct pv_trap traps[256];
     uint64_t kernel_stack, syscall_entry, upcall_rip;
@@ -209,6 +220,18 @@ enum pv_which { PV_CR0, PV_CR2, PV_CR3, PV_CR4, PV_CR8, PV_EFER, PV_GDT_BASE, PV
                 PV_TR_SELECTOR, PV_INTERRUPT_FLAG, PV_IOPL };
 uint64_t pv_virtual_get(struct pv_vcpu *c, enum pv_which which);
 void pv_virtual_set(struct pv_vcpu *c, enum pv_which which, uint64_t value);
+/* apic.c */
+uint32_t pv_apic_priority(const struct pv_apic *a);
+int pv_apic_next(const struct pv_apic *a);
+void pv_apic_accept(struct pv_apic *a, int vector, bool level);
+void pv_apic_serve(struct pv_vcpu *c, int vector);
+int pv_apic_end(struct pv_apic *a);
+bool pv_apic_access(struct pv_vcpu *c, uint32_t reg, bool write, bool msr, uint64_t *value);
+bool pv_apic_cr8(struct pv_vcpu *c, uint64_t value);
+int pv_apic_acknowledge(struct pv_vcpu *c);
+/* virtual_apic.c */
+bool pv_virtual_page(struct pv_vcpu *c, const struct pv_decoded *slot, uint64_t gpa, bool write);
+bool pv_virtual_register(struct pv_vcpu *c, uint32_t code, const uint8_t *bytes, int have);
 /* segments.c */
 void pv_enter_level(struct pv_vcpu *c, int cpl, uint16_t cs, uint16_t ss);
 uint16_t pv_seen_selector(struct pv_vcpu *c, int segment);

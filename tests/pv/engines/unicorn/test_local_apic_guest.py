@@ -149,9 +149,65 @@ def test_the_apic_is_offered_and_can_be_switched_off() -> None:
         assert (made.vcpu.get(13), made.vcpu.get(11)) == (0xFEE0_0900, 0xFFFF_FFFF)
 
 
-@pytest.mark.parametrize("value", [0xFEC0_0900, 0xFEE0_0D00])
-def test_the_page_does_not_move_and_is_no_x2apic(value: int) -> None:
+@pytest.mark.parametrize("value", [0xFEC0_0900, 0xFEE0_0500])
+def test_the_page_does_not_move_and_no_mode_is_invalid(value: int) -> None:
     with guest(f"mov ecx, 0x1b; xor edx, edx; mov eax, {value}; wrmsr") as made:
+        assert made.run().status == GP
+
+
+# ---- x2APIC mode: the registers as MSRs ----
+
+EXTENDED: Final = "mov ecx, 0x1b; rdmsr; or eax, 0x400; wrmsr; "
+
+
+def put_msr(register: int, value: int) -> str:
+    return f"mov ecx, {0x800 + register // 16}; mov eax, {value}; xor edx, edx; wrmsr; "
+
+
+MSR_HANDLER: Final = f"inc r14; push rcx; {put_msr(EOI, 0)} pop rcx; iretq"
+
+
+@pytest.mark.parametrize(("register", "value"), [(0x3F0, 0x41), (ICR, SELF | 0x41)], ids=["SELF IPI", "ICR"])
+def test_a_self_ipi_by_msrs_costs_two_exits_and_a_return(register: int, value: int) -> None:
+    turns = 40
+    code = f"{EXTENDED} sti; mov r15d, {turns}; again: {put_msr(register, value)} dec r15d; jnz again; mov r13, r14"
+    with guest(code, {0x41: MSR_HANDLER}) as made:
+        outcome = made.run()
+        assert (outcome.status, made.vcpu.get(13)) == (0xEE, turns)
+        name = "X2APIC_SELF_IPI" if register == 0x3F0 else "X2APIC_ICR"
+        assert outcome.by_key == {
+            ("MSR_READ", "APIC_BASE"): 1, ("MSR_WRITE", "APIC_BASE"): 1, ("MSR_WRITE", name): turns,
+            ("MSR_WRITE", "X2APIC_EOI"): turns, ("IRET", ""): turns, ("INTERRUPT_FLAG", "STI"): 1,
+            FILLS: outcome.by_key[FILLS], **END,
+        }  # fmt: skip
+
+
+def test_the_timer_by_msrs_wakes_a_guest_that_halts() -> None:
+    ticks = 30
+    code = (
+        f"{EXTENDED}{put_msr(DIVIDE, 3)}{put_msr(LVT_TIMER, 0x20041)}{put_msr(COUNT, 1000)} sti; "
+        f"again: hlt; cmp r14, {ticks}; jb again; {put_msr(LVT_TIMER, 0x10041)}"
+    )
+    with guest(code, {0x41: MSR_HANDLER}) as made:
+        outcome = made.run()
+        assert outcome.status == 0xEE
+        assert outcome.exits["HLT"] == outcome.exits["IRET"] == ticks
+        assert outcome.by_key["MSR_WRITE", "X2APIC_EOI"] == ticks
+        assert made.vcpu.now_ns // 16_000 == ticks
+
+
+def test_the_page_is_nobodys_in_x2apic_mode() -> None:
+    with guest(f"{EXTENDED} {put(TPR, 0x50)} mov r12d, [rbx + {VERSION}]; mov r13, cr8") as made:
+        assert made.run().status == 0xEE
+        assert (made.vcpu.get(12), made.vcpu.get(13)) == (0xFFFF_FFFF, 0)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [f"{EXTENDED} mov ecx, 0x80e; rdmsr", f"{EXTENDED}{put_msr(EOI, 1)}", put_msr(TPR, 0), "mov ecx, 0x802; rdmsr"],
+)
+def test_what_is_no_register_faults(code: str) -> None:
+    with guest(code) as made:
         assert made.run().status == GP
 
 
