@@ -59,7 +59,7 @@ def table(base: int, limit: int) -> bytes:
     return struct.pack("<HQ", limit, base)
 
 
-ASKED: Final = {"state": {"rcx": SUBJECT}, "subject": ((DATA_SEGMENT, 0), NOTHING)}
+ASKED: Final = {"state": {"rcx": SUBJECT}, "subject": ((DATA_SEGMENT, 0), (DATA_SEGMENT | DPL3, 0))}
 LOADED: Final = {"state": {"rcx": SUBJECT | 3}, "subject": ((DATA_SEGMENT | DPL3, 0), (BASED, 0))}
 
 CASES: Final[tuple[Case, ...]] = (

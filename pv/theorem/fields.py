@@ -43,7 +43,11 @@ FIELDS: Final[dict[str, Field]] = {
     "cc_src": Field(0x98, 8),
     "cc_op": Field(0xA8, 4),
     "hflags": Field(0xB0, 4),
-    **{key: field for index, name in enumerate(SEGMENTS) for key, field in segment_fields(name, 0xB8 + 24 * index).items()},
+    **{
+        key: field
+        for index, name in enumerate(SEGMENTS)
+        for key, field in segment_fields(name, 0xB8 + 24 * index).items()
+    },
     **segment_fields("ldtr", 0x148), **segment_fields("tr", 0x160),
     **segment_fields("gdtr", 0x178), **segment_fields("idtr", 0x190),
     "cr0": Field(0x1A8, 8), "cr2": Field(0x1B8, 8), "cr3": Field(0x1C0, 8), "cr4": Field(0x1C8, 8), "cr8": Field(0x15B4, 4),
@@ -56,8 +60,8 @@ FIELDS: Final[dict[str, Field]] = {
 }  # fmt: skip
 
 CPL: Final = 3  # bits of hflags
-CODE_32: Final = 1 << 4
+SIZES_32: Final = 3 << 4  # of code and stack; the engine has them set in 64-bit mode too
 IOPL: Final = 3 << 12
 LONG_MODE: Final = 1 << 14
 CODE_64: Final = 1 << 15
-EOF_FLAGS: Final = 1  # cc_op: the arithmetic flags stand in cc_src
+FLAGS_HELD: Final = 1  # cc_op: the arithmetic flags stand in cc_src

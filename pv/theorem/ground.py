@@ -7,6 +7,7 @@ alone decides what an instruction may do. The bare processor and the machines of
 from __future__ import annotations
 
 import struct
+from functools import cache
 from typing import Final
 
 from pv.loaders.boot import BootState, write_boot_tables
@@ -22,13 +23,14 @@ TABLES_FIRST, TABLES_END = 0x10000, 0x7C000  # the loader's page tables
 CODE: Final = 0x100000  # where the instruction stands, then LANDING
 LANDING: Final = CODE + 0x10  # where it is to come to
 PROBE: Final = CODE + 0x80  # reads the watched page
-STUBS: Final = CODE + 0x1000  # 16 bytes a vector
-STUB_BYTES: Final = 16
+STUBS: Final = CODE + 0x1000  # STUB_BYTES a vector
+STUB_BYTES: Final = 32
 DATA: Final = CODE + 0x3000  # what RBX points at
 WATCHED: Final = CODE + 0x4000  # a page whose translation is changed behind the processor's back
 WATCHED_OTHER: Final = CODE + 0x5000
-SAVED: Final = CODE + 0x6000
-IMAGE_BYTES: Final = 0x7000
+SAVED: Final = CODE + 0x6000  # what a stub puts away
+KERNEL_STACK: Final = CODE + 0x8000  # its top: where events that change the level find a stack
+IMAGE_BYTES: Final = 0x8000
 PAGE: Final = 0x1000
 
 LIMIT: Final = 0xF_0000_0000_FFFF | 1 << 55  # 4 GiB
@@ -65,16 +67,21 @@ def interrupt_gate(rip: int, dpl: int = 0) -> bytes:
     return struct.pack("<QQ", low, rip >> 32)
 
 
+@cache
+def gates() -> bytes:
+    """An IDT that leads each vector to its stub."""
+    return b"".join(interrupt_gate(STUBS + STUB_BYTES * vector) for vector in range(256))
+
+
 def lay_tables(memory: GuestMemory, subject: tuple[int, int] = (0, 0)) -> None:
     """Write GDT, IDT, TSS and LDT, a copy of each of the first two, and `subject` as the descriptor that it names."""
     words = list(GDT_WORDS)
     words[SUBJECT // 8 : SUBJECT // 8 + 2] = subject
     for at in (GDT, GDT_ELSEWHERE):
         memory.write(at, struct.pack(f"<{len(words)}Q", *words))
-    gates = b"".join(interrupt_gate(STUBS + STUB_BYTES * vector) for vector in range(256))
     for at in (IDT, IDT_ELSEWHERE):
-        memory.write(at, gates)
-    memory.write(TSS, bytes(4) + struct.pack("<3Q", *[STACK_PAGE + PAGE] * 3) + bytes(102 - 28) + b"\x68\0")
+        memory.write(at, gates())
+    memory.write(TSS, bytes(4) + struct.pack("<3Q", *[KERNEL_STACK] * 3) + bytes(102 - 28) + b"\x68\0")
     memory.write(LDT, bytes(0x20))
 
 
@@ -90,10 +97,12 @@ def image(code: bytes, landing: bytes, stub: bytes) -> bytes:
 
 
 def open_to_all(memory: GuestMemory) -> None:
-    """Let CPL 3 use each page that the loader's tables map."""
-    for at in range(TABLES_FIRST, TABLES_END, 8):
-        if (entry := memory.read_uint(at, 8)) & 1:
-            memory.write_uint(at, 8, entry | 4)
+    """Let CPL 3 use each page that the loader's tables map. They stand one after the other, and a zero page ends them."""
+    for table in range(TABLES_FIRST, TABLES_END, PAGE):
+        entries = struct.unpack("<512Q", memory.read(table, PAGE))
+        if not any(entries):
+            break
+        memory.write(table, struct.pack("<512Q", *[entry | 4 if entry & 1 else entry for entry in entries]))
 
 
 def lay_ground(memory: GuestMemory, code: bytes) -> BootState:

@@ -19,15 +19,15 @@ from pv.engines.unicorn import EngineError  # importing it proves the library to
 from pv.memory import GuestMemory
 from pv.theorem import ground
 from pv.theorem.fields import (
-    CODE_32,
     CODE_64,
     CPL,
-    EOF_FLAGS,
+    FLAGS_HELD,
     FIELDS,
     IOPL,
     LONG_MODE,
     MSRS,
     SEGMENTS,
+    SIZES_32,
     STATE_BYTES,
 )
 
@@ -147,9 +147,9 @@ class BareProcessor:
                 blob[field.offset : field.offset + field.size] = value.to_bytes(field.size, "little")
         flags = state["rflags"]
         hflags = int.from_bytes(blob[0xB0:0xB4], "little")
-        hflags = hflags & ~(CPL | CODE_32 | IOPL) | state["cpl"] | flags & IOPL | LONG_MODE | CODE_64
+        hflags = hflags & ~(CPL | IOPL) | state["cpl"] | flags & IOPL | LONG_MODE | CODE_64 | SIZES_32
         for name, value in {
-            "eflags": flags & ~ARITHMETIC, "cc_src": flags & ARITHMETIC, "cc_op": EOF_FLAGS, "hflags": hflags,
+            "eflags": flags & ~ARITHMETIC, "cc_src": flags & ARITHMETIC, "cc_op": FLAGS_HELD, "hflags": hflags,
             "cr0": CR0, "cr4": CR4, "is_int": 0, "error_code": 0,
         }.items():  # fmt: skip
             field = FIELDS[name]
