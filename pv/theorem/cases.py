@@ -2,8 +2,8 @@
 
 The classes are those of Intel SDM vol. 3, 5.9 (privileged instructions) and of Robin and Irvine, "Analysis of the Intel
 Pentium's ability to support a secure virtual machine monitor" (USENIX Security 2000), as far as they exist in 64-bit
-mode, and what came after: SWAPGS, SYSCALL, XSETBV, SVM. A few that nobody holds for sensitive stand beside them, so that
-the program can be seen to find that too. What each ought to do stands in pv.theorem.manual and nowhere here.
+mode, and what came after: SWAPGS, SYSCALL, XSETBV, SVM. A few that nobody holds for sensitive stand beside them, so
+that the program can be seen to find that too. What each ought to do stands in pv.theorem.manual and nowhere here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from difflib import get_close_matches
+from typing import Any, Final
 
 from pv.theorem import ground
 from pv.theorem.ground import CONFORMING, DATA_SEGMENT, DPL3, LANDING, STACK, SUBJECT, WATCHED
@@ -44,9 +45,9 @@ class Case:
         return struct.pack(f"<{len(self.stack)}Q", *self.stack)
 
 
-def family(name: str, rows: Iterable[tuple[str, str, dict[str, object]]]) -> list[Case]:
+def family(name: str, rows: Iterable[tuple[str, str, Mapping[str, Any]]]) -> list[Case]:
     """Cases of one family, from (name, bytes in hex, the other fields)."""
-    return [Case(title, bytes.fromhex(code), name, **fields) for title, code, fields in rows]  # type: ignore[arg-type] # fields by name
+    return [Case(title, bytes.fromhex(code), name, **fields) for title, code, fields in rows]
 
 
 def far(offset: int, selector: int) -> bytes:
@@ -59,8 +60,8 @@ def table(base: int, limit: int) -> bytes:
     return struct.pack("<HQ", limit, base)
 
 
-ASKED: Final = {"state": {"rcx": SUBJECT}, "subject": ((DATA_SEGMENT, 0), (DATA_SEGMENT | DPL3, 0))}
-LOADED: Final = {"state": {"rcx": SUBJECT | 3}, "subject": ((DATA_SEGMENT | DPL3, 0), (BASED, 0))}
+ASKED: Final[Mapping[str, Any]] = {"state": {"rcx": SUBJECT}, "subject": ((DATA_SEGMENT, 0), (DATA_SEGMENT | DPL3, 0))}
+LOADED: Final[Mapping[str, Any]] = {"state": {"rcx": SUBJECT | 3}, "subject": ((DATA_SEGMENT | DPL3, 0), (BASED, 0))}
 
 CASES: Final[tuple[Case, ...]] = (
     *family("descriptor tables", [
@@ -176,13 +177,14 @@ NAMES: Final = tuple(case.name for case in CASES)
 
 
 def find_case(name: str) -> Case:
-    """The case of that name, in whatever case and with - for a space. Raises ValueError that lists what is near."""
+    """The case of that name, in whatever case and with - for a space. Raises ValueError that names what is near."""
+    known = {normal(case.name): case for case in CASES}
     wanted = normal(name)
-    for case in CASES:
-        if normal(case.name) == wanted:
-            return case
-    near = [known for known in NAMES if wanted and (wanted in normal(known) or normal(known) in wanted)]
-    raise ValueError(f"no instruction {name!r}; {'near it are' if near else 'there are'} {', '.join(near or NAMES)}")
+    if wanted in known:
+        return known[wanted]
+    near = [one for one in known if wanted and wanted in one] or get_close_matches(wanted, known)
+    hint = f"near it: {', '.join(known[one].name for one in near)}" if near else "`pvkit theorem` lists them"
+    raise ValueError(f"no instruction {name!r}; {hint}")
 
 
 def normal(name: str) -> str:

@@ -9,8 +9,8 @@ mode being every level but 0:
 - user-sensitive: control-sensitive, or dependent on a resource, at CPL 3 already.
 - innocuous: none of these.
 
-An instruction that calls for the monitor at every level (INT n) is a trap by design. Timing is left out, as it is there.
-This module sees observations alone: what a manual says cannot reach it.
+An instruction that calls for the monitor at every level (INT n) is a trap by design. Timing is left out, as it is
+there. This module sees observations alone: what a manual says cannot reach it.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Class(enum.StrEnum):
 class Finding:
     """What follows from an observation.
 
-    changes: guarded state that it changed at a level of a monitor's choosing. depends_on: resources that its result shows.
-    by_level: whether its result depends on the level. moment: whether two runs of it differ. runs_with: settings under
-    which it does not trap though it does otherwise. user_sensitive: already at CPL 3.
+    changes: guarded state that it changed at a level of a monitor's choosing. depends_on: resources that its result
+    shows. by_level: whether its result depends on the level. moment: whether two runs of it differ. runs_with: settings
+    under which it does not trap though it does otherwise. user_sensitive: already at CPL 3.
     """
 
     observation: Observation
@@ -81,7 +81,9 @@ def classify(seen: Observation) -> Finding:
     depends_on = ordered(setting.of for level in LEVELS for setting in SETTINGS if shows(seen, level, setting))
     by_level = any(differs_by_level(seen, level) for level in USER_LEVELS)
     moment = any(seen.at(level).ran and differences(seen.at(level), seen.at(level, AGAIN)) for level in LEVELS)
-    user = any(changed(seen, 3, setting) for setting in chosen(3)) or any(shows(seen, 3, setting) for setting in SETTINGS)
+    user = any(changed(seen, 3, setting) for setting in chosen(3)) or any(
+        shows(seen, 3, setting) for setting in SETTINGS
+    )
     kind = class_of(seen, bool(changes or depends_on or by_level))
     return Finding(seen, kind, tuple(changes), depends_on, by_level, moment, runs_with(seen), user)
 
@@ -113,7 +115,7 @@ def changed(seen: Observation, level: int, setting: Setting) -> frozenset[str]:
 
 
 def shows(seen: Observation, level: int, setting: Setting) -> bool:
-    """Whether the visible result at `level` is another under `setting`, beyond what differs from one run to the next."""
+    """Whether the visible result at `level` is another under `setting`, beyond what differs from run to run."""
     one, again, other = seen.at(level), seen.at(level, AGAIN), seen.at(level, setting)
     if setting is AGAIN or not (one.ran and again.ran and other.ran):
         return False

@@ -1,7 +1,8 @@
 """Where do the instructions run? One memory, with tables and stacks at the same places on every processor.
 
-Intel SDM vol. 3: 3.4.5 and 3.5 (descriptors), 6.14 (64-bit gates), 8.7 (TSS). CPL 3 may use each page, so that privilege
-alone decides what an instruction may do. The bare processor and the machines of each technique stand on the same bytes.
+Intel SDM vol. 3: 3.4.5 and 3.5 (descriptors), 6.14 (64-bit gates), 8.7 (TSS). CPL 3 may use each page, so that
+privilege alone decides what an instruction may do. The bare processor and the machines of each technique stand on the
+same bytes.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def image(code: bytes, landing: bytes, stub: bytes) -> bytes:
 
 
 def open_to_all(memory: GuestMemory) -> None:
-    """Let CPL 3 use each page that the loader's tables map. They stand one after the other, and a zero page ends them."""
+    """Let CPL 3 use each page that the loader's tables map. They stand side by side, and a zero page ends them."""
     for table in range(TABLES_FIRST, TABLES_END, PAGE):
         entries = struct.unpack("<512Q", memory.read(table, PAGE))
         if not any(entries):

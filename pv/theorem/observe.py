@@ -1,8 +1,8 @@
 """What did an instruction do? It is run at CPL 0, 1 and 3 under every setting, and what came of it is told apart.
 
-Visible is what the program at that level can look at: general registers, the flags of arithmetic, FS, GS and the other data
-segments, the memory it was given, where it is. Guarded is what belongs to whoever runs the machine: the level itself, IF
-and IOPL, the tables, control and debug registers, MSRs, the TLB, ports, and whether the processor goes on.
+Visible is what the program at that level can look at: general registers, the flags of arithmetic, FS, GS and the other
+data segments, the memory it was given, where it is. Guarded is what belongs to whoever runs the machine: the level
+itself, IF and IOPL, the tables, control and debug registers, MSRs, the TLB, ports, and whether the processor goes on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ from pv.theorem.settings import BASELINE, SETTINGS, Setting
 LEVELS: Final = (0, 1, 3)
 USER_FLAGS: Final = 0x244DD5  # CF PF AF ZF SF TF DF OF, NT, AC, ID: a program's own
 IF, IOPL = 1 << 9, 3 << 12
-VISIBLE: Final = (*GENERAL_REGISTERS, "rip", "fs.base", "gs.base", "ds.selector", "es.selector", "fs.selector", "gs.selector")
+VISIBLE: Final = (
+    *GENERAL_REGISTERS,
+    "rip",
+    "fs.base",
+    "gs.base",
+    "ds.selector",
+    "es.selector",
+    "fs.selector",
+    "gs.selector",
+)
 GUARDED: Final[Mapping[str, tuple[str, ...]]] = {  # by the name that a reader sees: fields of the state
     "CPL": ("cpl",), "GDTR": ("gdtr.base", "gdtr.limit"), "IDTR": ("idtr.base", "idtr.limit"),
     "LDTR": ("ldtr.selector", "ldtr.base", "ldtr.limit"), "TR": ("tr.selector", "tr.base", "tr.limit"),
@@ -95,7 +104,9 @@ class Laboratory:
 
     def observe(self, case: Case) -> Observation:
         """Run the instruction everywhere, on the first model that does not call it undefined at CPL 0."""
-        model = next((name for name in MODELS if self.bench(name).run(case, 0, BASELINE).event != "#UD"), next(iter(MODELS)))
+        model = next(
+            (name for name in MODELS if self.bench(name).run(case, 0, BASELINE).event != "#UD"), next(iter(MODELS))
+        )
         other = next(name for name in MODELS if name != model)
         runs = {}
         for level in LEVELS:

@@ -21,8 +21,8 @@ from pv.theorem import ground
 from pv.theorem.fields import (
     CODE_64,
     CPL,
-    FLAGS_HELD,
     FIELDS,
+    FLAGS_HELD,
     IOPL,
     LONG_MODE,
     MSRS,
@@ -52,7 +52,7 @@ MARK: Final = 0x1234_5678_9ABC_D000
 class Run:
     """What one instruction did.
 
-    event: "runs", a fault's name, "INT n", "halts" or "stops" (for a reason of the engine's own). error_code: of a fault.
+    event: "runs", a fault's name, "INT n" or "halts". error_code: of a fault.
     state: by the names of FIELDS, and rflags and cpl. ports: what reached a port, "in 0x71" or "out 0x71".
     """
 
@@ -80,8 +80,8 @@ class BareProcessor:
         self._ports: list[str] = []
         self._uc: Any = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64, MODELS[model])
         self._uc.ctl_set_tcg_buffer_size(BUFFER_BYTES)
-        self._keep = ctypes.c_char.from_buffer(memory.view)
-        address = ctypes.addressof(self._keep)
+        self._shared: Any = ctypes.c_char.from_buffer(memory.view)
+        address = ctypes.addressof(self._shared)
         self._uc.mem_map_ptr(0, memory.size_bytes, unicorn.UC_PROT_ALL, address)
         self._prove()
         self._uc.reg_write(x86.UC_X86_REG_CR4, CR4)
@@ -94,7 +94,7 @@ class BareProcessor:
 
     def close(self) -> None:
         """Give the engine back."""
-        self._uc = self._keep = None
+        self._uc = self._shared = None
 
     def forget_code(self) -> None:
         """Drop what was translated: the code has been written over."""
@@ -118,7 +118,9 @@ class BareProcessor:
         except unicorn.UcError as error:
             undefined = error.errno == unicorn.UC_ERR_INSN_INVALID
             if not undefined:
-                raise EngineError(f"the bare processor stopped at {self._uc.reg_read(x86.UC_X86_REG_RIP):#x}: {error}") from error
+                raise EngineError(
+                    f"the bare processor stopped at {self._uc.reg_read(x86.UC_X86_REG_RIP):#x}: {error}"
+                ) from error
         after = self._read()
         return Run(self._event(undefined, after), after["error_code"], after, tuple(self._ports))
 
@@ -187,7 +189,9 @@ class BareProcessor:
         found = self._read()
         wrong = [name for name, mark in marks.items() if found[name] != mark & (1 << 8 * FIELDS[name].size) - 1]
         if wrong:
-            raise EngineError(f"this Unicorn keeps {', '.join(wrong)} elsewhere; mend it with: pip install unicorn==2.1.4")
+            raise EngineError(
+                f"this Unicorn keeps {', '.join(wrong)} elsewhere; mend it with: pip install unicorn==2.1.4"
+            )
 
 
 def _address(context: Any) -> int:
@@ -207,11 +211,13 @@ def initial_state(cpl: int, cr3: int) -> dict[str, int]:
         "rflags": IF | ALWAYS, "cpl": cpl, "cr0": CR0, "cr3": cr3, "cr4": CR4, "efer": EFER | 1 << 10,
         "cs.selector": ground.CODE_SELECTORS[cpl], "cs.flags": 0x00AF_9B00 | cpl << 13,
         "ss.selector": ground.STACK_SELECTORS[cpl],
-        "gdtr.base": ground.GDT, "gdtr.limit": ground.GDT_LIMIT, "idtr.base": ground.IDT, "idtr.limit": ground.IDT_LIMIT,
+        "gdtr.base": ground.GDT, "gdtr.limit": ground.GDT_LIMIT,
+        "idtr.base": ground.IDT, "idtr.limit": ground.IDT_LIMIT,
         "tr.selector": ground.TSS_SELECTOR, "tr.base": ground.TSS, "tr.limit": 0x67, "tr.flags": 0x8B00,
         "ldtr.selector": ground.LDT_SELECTOR, "ldtr.base": ground.LDT, "ldtr.limit": 0x1F, "ldtr.flags": 0x8200,
         "star": 0x0020_0008 << 32, "lstar": ground.LANDING, "sysenter_cs": 0x08, "sysenter_eip": ground.LANDING,
-        "sysenter_esp": ground.STACK, "kernel_gs_base": 0x7000, "tsc_aux": 5, "xcr0": 3, "dr6": 0xFFFF0FF0, "dr7": 0x400,
+        "sysenter_esp": ground.STACK, "kernel_gs_base": 0x7000, "tsc_aux": 5, "xcr0": 3,
+        "dr6": 0xFFFF0FF0, "dr7": 0x400,
     }  # fmt: skip
     return state
 

@@ -1,8 +1,8 @@
 """What may only a monitor change? Settings of the resources that it guards, each varied by itself.
 
-An instruction whose visible result differs between two settings shows a program the monitor's state: behaviour-sensitive
-(Popek and Goldberg 1974). A setting that `grants` gives a program more than a monitor would: it tells under which
-condition an instruction that traps would not.
+An instruction whose visible result differs between two settings shows a program the monitor's state:
+behaviour-sensitive (Popek and Goldberg 1974). A setting that `grants` gives a program more than a monitor would: it
+tells under which condition an instruction that traps would not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ LMA: Final = 1 << 10
 class Setting(NamedTuple):
     """One setting: `flip` is xored into the state that a case begins with, `state` put in its place.
 
-    resource: what of the machine it varies, the name where empty. other_subject: the descriptor is the case's second. elsewhere: run on the other processor model. port: what IN reads.
+    resource: what of the machine it varies, the name where empty. other_subject: the descriptor is the case's second.
+    elsewhere: run on the other processor model. port: what IN reads.
     """
 
     name: str
@@ -64,7 +65,7 @@ SETTINGS: Final = (
     }),
     Setting("XCR0", {"xcr0": 7}),
     Setting("DR0", {"dr0": 0x6600}),
-    Setting("device", port=0xA5),
+    Setting("ports", port=0xA5),
     Setting("processor", elsewhere=True),
     Setting("UMIP 1", {"cr4": CR4 | UMIP}, resource="CR4"),
     Setting("IOPL 3", flip={"rflags": IOPL_3}, grants=True, resource="IOPL"),

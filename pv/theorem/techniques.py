@@ -1,8 +1,9 @@
 """Who handles the instruction? A tiny guest kernel runs it under each technique, held to the native run at CPL 0.
 
-The guest stands on the same ground as the bare processor, in the same state as far as a guest of that technique has one,
-executes the one instruction, and ends. Compared are the event, registers, flags, memory, and the privileged state that the
-guest believes in. What each technique does about it is seen from its exits; nothing here knows what it should do.
+The guest stands on the same ground as the bare processor, in the same state as far as a guest of that technique has
+one, executes the one instruction, and ends. Compared are the event, registers, flags, memory, and the privileged state
+that the guest believes in. What each technique does about it is seen from its exits; nothing here knows what it should
+do.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ GUEST_CR4: Final = 0x620  # what a guest's first instruction meets
 TIMEOUT: Final = 10.0
 MOST_EXITS: Final = 1000
 END_BY_PORT: Final = bytes.fromhex("e6f4")  # out 0xf4, al
-END_BY_CALL: Final = b"\x48\xa3" + struct.pack("<Q", ground.SAVED) + b"\xb8\x03\x10\x00\x00\x0f\x01\xc1"  # RAX put away; exit
+END_BY_CALL: Final = (
+    b"\x48\xa3" + struct.pack("<Q", ground.SAVED) + b"\xb8\x03\x10\x00\x00\x0f\x01\xc1"
+)  # RAX put away; exit
 WITH_CODE: Final = frozenset({8, 10, 11, 12, 13, 14, 17})  # vectors that push an error code
 TRAP_FLAGS: Final = 4  # masks events
 ALL_RIGHTS: Final = sum(abi.MAP_FLAGS[name] for name in ("MAP_PRESENT", "MAP_WRITE", "MAP_EXECUTE", "MAP_USER"))
@@ -48,8 +51,9 @@ class Handling(enum.StrEnum):
     """What came of the instruction under a technique.
 
     SAME: as on the processor, with no exit. EMULATED: the same, by way of exits. OWN: an exit, and the monitor's answer
-    is another than the processor's. HOLE: another result, and nobody was asked. HELD: the engine let the guest reach CPL 0,
-    and the core set it back. FAULTS: the guest gets a fault that a processor at CPL 0 would not raise. STOPS: the monitor ends the run.
+    is another than the processor's. HOLE: another result, and nobody was asked. HELD: the engine let the guest reach
+    CPL 0, and the core set it back. FAULTS: the guest gets a fault that a processor at CPL 0 would not raise. STOPS:
+    the monitor ends the run.
     """
 
     SAME = "same"
