@@ -151,7 +151,7 @@ class BareProcessor:
         hflags = int.from_bytes(blob[0xB0:0xB4], "little")
         hflags = hflags & ~(CPL | IOPL) | state["cpl"] | flags & IOPL | LONG_MODE | CODE_64 | SIZES_32
         for name, value in {
-            "eflags": flags & ~ARITHMETIC, "cc_src": flags & ARITHMETIC, "cc_op": FLAGS_HELD, "hflags": hflags,
+            "eflags": flags, "cc_src": flags & ARITHMETIC, "cc_op": FLAGS_HELD, "hflags": hflags,
             "cr0": CR0, "cr4": CR4, "is_int": 0, "error_code": 0,
         }.items():  # fmt: skip
             field = FIELDS[name]

@@ -16,7 +16,6 @@ from pv.theorem.survey import Level, Row, Survey
 from pv.theorem.techniques import Attempt, Handling
 
 WIDTH: Final = 120  # where no terminal says another
-GAP: Final = 1
 LABEL: Final = 10  # of a detail
 SECTIONS: Final = {
     Class.SENSITIVE: "Sensitive and not privileged: what breaks the theorem",
@@ -60,29 +59,35 @@ def theorem_table(survey: Survey, hypercalls: Collection[str], width: int = WIDT
         "manual",
     ]
     cells = [row_cells(row, survey.techniques, hypercalls) for row in survey.rows]
-    widths = [max(map(len, (heading, *(row[at] for row in cells)))) for at, heading in enumerate(headings)]
+    widths = [max(len(heading), *(len(row[at]) for row in cells)) for at, heading in enumerate(headings)]
     shown = list(range(len(headings)))
     for heading in LEFT_OUT:
-        if sum(widths[at] + GAP for at in shown) - GAP > width:
+        if taken(widths, shown, 1) > width:
             shown.remove(headings.index(heading))
+    gap = 2 if taken(widths, shown, 2) <= width else 1
     lines = [Text("Popek and Goldberg's theorem, held to the processor beneath", "bold"), Text()]
-    lines.append(line([Text(heading, "underline") for heading in headings], widths, shown))
+    lines.append(line([Text(heading, "underline") for heading in headings], widths, shown, gap))
     for kind, title in SECTIONS.items():
         rows = [made for row, made in zip(survey.rows, cells, strict=True) if row.kind is kind]
         if rows:
             lines += [Text(), Text(f"{title} ({len(rows)})", KIND_STYLES.get(kind, "bold"))]
-            lines += [line(made, widths, shown) for made in rows]
+            lines += [line(made, widths, shown, gap) for made in rows]
     for part in (conclusion(survey, width), errata_lines(survey, width), legend(survey, hypercalls, width)):
         lines += [Text(), *part] if part else []
     return Text("\n").join(lines)
 
 
-def line(cells: Sequence[Text], widths: Sequence[int], shown: Sequence[int]) -> Text:
+def taken(widths: Sequence[int], shown: Sequence[int], gap: int) -> int:
+    """Columns that a line takes."""
+    return sum(widths[at] for at in shown) + gap * (len(shown) - 1)
+
+
+def line(cells: Sequence[Text], widths: Sequence[int], shown: Sequence[int], gap: int) -> Text:
     """Cells side by side, without a blank at the end."""
     made = Text()
     for at in shown:
         made.append_text(cells[at])
-        made.append(" " * (widths[at] - len(cells[at]) + GAP))
+        made.append(" " * (widths[at] - len(cells[at]) + gap))
     made.rstrip()
     return made
 
@@ -107,7 +112,7 @@ def level_cell(row: Row, level: int) -> Text:
     if event.startswith("INT"):
         return Text("int", "cyan")
     if event.startswith("#"):
-        return Text(event, "green" if level else "dim")
+        return Text(event, "green" if level and row.kind is not Class.ABSENT else "dim")
     return Text(EVENTS.get(event, event), "red" if level and row.kind is Class.SENSITIVE else "")
 
 
@@ -158,8 +163,10 @@ def conclusion(survey: Survey, width: int) -> list[Text]:
             theorem.user_breaking,
         ),
     ):
-        verdict = ("fails", "bold red") if names else ("holds", "bold green")
-        parts.append(Text.assemble((title, "bold"), " ", verdict, f": {meaning}"))
+        verdict, style = ("fails", "bold red") if names else ("holds", "bold green")
+        parts.append(wrapped(f"{title} {verdict}: {meaning}", width, indent=0))
+        parts[-1].stylize("bold", 0, len(title))
+        parts[-1].stylize(style, len(title) + 1, len(title) + 1 + len(verdict))
         for by_erratum, label in ((False, "not privileged"), (True, "by the engine's errata alone")):
             found = [name for name in names if survey.row(name).breaks_by_erratum is by_erratum]
             if found:

@@ -99,7 +99,7 @@ class Survey:
     techniques: tuple[str, ...]
 
     def row(self, name: str) -> Row:
-        """The row of that instruction. Raises KeyError."""
+        """The row of that instruction, one of them."""
         return next(row for row in self.rows if row.name == name)
 
 
