@@ -80,7 +80,7 @@ def classify(seen: Observation) -> Finding:
     changes = sorted({name for level in LEVELS for setting in chosen(level) for name in changed(seen, level, setting)})
     depends_on = ordered(setting.of for level in LEVELS for setting in SETTINGS if shows(seen, level, setting))
     by_level = any(differs_by_level(seen, level) for level in USER_LEVELS)
-    moment = any(seen.at(level).ran and differences(seen.at(level), seen.at(level, AGAIN)) for level in LEVELS)
+    moment = any(is_timed(seen, level) for level in LEVELS)
     user = any(changed(seen, 3, setting) for setting in chosen(3)) or any(
         shows(seen, 3, setting) for setting in SETTINGS
     )
@@ -114,24 +114,23 @@ def changed(seen: Observation, level: int, setting: Setting) -> frozenset[str]:
     return run.changed if run.ran else frozenset()
 
 
+def is_timed(seen: Observation, level: int) -> bool:
+    """Whether time or chance fills what it leaves: two runs in one state differ. All that it leaves is then left out."""
+    return bool(differences(seen.at(level), seen.at(level, AGAIN)))
+
+
 def shows(seen: Observation, level: int, setting: Setting) -> bool:
-    """Whether the visible result at `level` is another under `setting`, beyond what differs from run to run."""
-    one, again, other = seen.at(level), seen.at(level, AGAIN), seen.at(level, setting)
-    if setting is AGAIN or not (one.ran and again.ran and other.ran):
-        return False
-    return bool(set(differences(one, other)) - set(differences(one, again)))
+    """Whether the visible result at `level` is another under `setting`."""
+    one, other = seen.at(level), seen.at(level, setting)
+    return one.ran and other.ran and not is_timed(seen, level) and bool(differences(one, other))
 
 
 def differs_by_level(seen: Observation, level: int) -> bool:
     """Whether it runs at CPL 0 and at `level`, and does not do the same: visibly, or to what is guarded."""
-    for setting in chosen(level):
-        kernel, user = seen.at(0, setting), seen.at(level, setting)
-        if not (kernel.ran and user.ran):
-            continue
-        moment = set(differences(kernel, seen.at(0, AGAIN))) if setting is BASELINE else set(kernel.visible)
-        if kernel.changed != user.changed or set(differences(kernel, user)) - moment:
-            return True
-    return False
+    kernel, user = seen.at(0), seen.at(level)
+    if not (kernel.ran and user.ran):
+        return False
+    return kernel.changed != user.changed or (not is_timed(seen, 0) and bool(differences(kernel, user)))
 
 
 def runs_with(seen: Observation) -> tuple[str, ...]:

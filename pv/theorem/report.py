@@ -27,9 +27,10 @@ SECTIONS: Final = {
 EVENTS: Final = {"halts": "halt"}
 CELLS: Final = {
     Handling.SAME: ("same", "green"), Handling.EMULATED: ("emul", "green"), Handling.OWN: ("own", "cyan"),
-    Handling.HOLE: ("HOLE", "bold red"), Handling.HELD: ("held", "yellow"), Handling.FAULTS: ("fault", "yellow"),
-    Handling.STOPS: ("stop", "yellow"),
+    Handling.GUEST: ("guest", "cyan"), Handling.HOLE: ("HOLE", "bold red"), Handling.HELD: ("held", "yellow"),
+    Handling.FAULTS: ("fault", "yellow"), Handling.STOPS: ("stop", "yellow"),
 }  # fmt: skip
+INT3: Final = "#BP"  # what INT3 calls by design
 ASKS: Final = ("asks", "yellow")  # a fault of a guest that has hypercalls
 KIND_STYLES: Final = {Class.SENSITIVE: "bold red", Class.PRIVILEGED: "bold green"}
 LEFT_OUT: Final = ("bytes", "manual", "runs")  # on a narrow terminal, in this order
@@ -132,7 +133,7 @@ def through(row: Row) -> str:
 
 def technique_cell(made: Attempt, hypercalls: Collection[str]) -> Text:
     """How the technique handles it; the fault, where a processor at CPL 0 raises it too."""
-    if made.handling is Handling.SAME and made.event.startswith("#"):
+    if made.handling is Handling.SAME and made.event.startswith("#") and made.event != INT3:
         return Text(made.event, "dim")
     if made.handling is Handling.FAULTS and made.technique in hypercalls:
         return Text(*ASKS)
@@ -171,6 +172,20 @@ def conclusion(survey: Survey, width: int) -> list[Text]:
             found = [name for name in names if survey.row(name).breaks_by_erratum is by_erratum]
             if found:
                 parts.append(wrapped(f"{label}: {', '.join(found)}", width))
+    return parts + hole_lines(survey, width)
+
+
+def hole_lines(survey: Survey, width: int) -> list[Text]:
+    """What each technique leaves open; those that leave the same together."""
+    parts = []
+    by_names: dict[tuple[str, ...], list[str]] = {}
+    for technique in survey.techniques:
+        left = [row.name for row in survey.rows if row.techniques[technique].handling in (Handling.HOLE, Handling.HELD)]
+        by_names.setdefault(tuple(left), []).append(technique)
+    for names, techniques in by_names.items():
+        head = f"Holes under {' and '.join(techniques)}:"
+        parts.append(Text(fill(f"{head} {', '.join(names) or 'none'}", width, subsequent_indent="  ")))
+        parts[-1].stylize("bold", 0, len(head))
     return parts
 
 
@@ -195,7 +210,8 @@ def legend(survey: Survey, hypercalls: Collection[str], width: int) -> list[Text
     asks = "; asks: the guest faults, and asks by hypercall instead"
     text = (
         "same: as at CPL 0 on the processor; emul: the same, by an exit; own: an exit, and the monitor's own answer; "
-        "HOLE: another result, and nobody was asked; held: the engine led to CPL 0, and the core went back"
+        "guest: guest mode answers, without an exit; HOLE: another result, and nobody was asked; held: the engine led "
+        "to CPL 0, and the core went back"
         f"{asks if set(hypercalls) & set(survey.techniques) else ''}; fault: the guest faults; stop: the run ends; "
         "#UD: the processor faults too, in the state that a guest begins in."
     )
@@ -268,7 +284,7 @@ def technique_text(made: Attempt, asks: bool) -> str:
         else made.handling
     )
     parts = [f"{asked} ({made.event})"]
-    if made.differs and made.handling in (Handling.HOLE, Handling.OWN):
+    if made.differs and made.handling in (Handling.HOLE, Handling.OWN, Handling.GUEST):
         parts.append(f"differs: {' '.join(made.differs)}")
     if made.setting != BASELINE.name:
         parts.append(f"with the guest's own {made.setting} changed")

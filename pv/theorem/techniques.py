@@ -12,7 +12,7 @@ import enum
 import struct
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from guest_sdk import abi
 from pv.engines.base import GENERAL_REGISTERS
@@ -43,6 +43,7 @@ VIRTUAL: Final = {  # fields of the state: attributes of vcpu.virtual
     "tr.selector": "tr_selector", "tr.base": "tr_base", "tr.limit": "tr_limit", "ldtr.selector": "ldt_selector",
     "ldtr.base": "ldt_base", "ldtr.limit": "ldt_limit", "cr0": "cr0", "cr2": "cr2", "cr4": "cr4", "cr8": "cr8",
     "star": "star", "lstar": "lstar", "fmask": "fmask", "kernel_gs_base": "kernel_gs_base",
+    "tsc_aux": "tsc_aux",
 }  # fmt: skip
 SELECTORS: Final = {0: "es.selector", 2: "ss.selector", 3: "ds.selector", 4: "fs.selector", 5: "gs.selector"}
 
@@ -51,14 +52,16 @@ class Handling(enum.StrEnum):
     """What came of the instruction under a technique.
 
     SAME: as on the processor, with no exit. EMULATED: the same, by way of exits. OWN: an exit, and the monitor's answer
-    is another than the processor's. HOLE: another result, and nobody was asked. HELD: the engine let the guest reach
-    CPL 0, and the core set it back. FAULTS: the guest gets a fault that a processor at CPL 0 would not raise. STOPS:
-    the monitor ends the run.
+    is another than the processor's. GUEST: another result without an exit, at a true CPL 0: the processor's guest mode
+    answers from what it keeps for the guest. HOLE: another result at a lesser level, and nobody was asked. HELD: the
+    engine let the guest reach CPL 0, and the core set it back. FAULTS: the guest gets a fault that a processor at CPL 0
+    would not raise. STOPS: the monitor ends the run.
     """
 
     SAME = "same"
     EMULATED = "emulated"
     OWN = "own"
+    GUEST = "guest"
     HOLE = "hole"
     HELD = "held"
     FAULTS = "faults"
@@ -66,7 +69,8 @@ class Handling(enum.StrEnum):
 
 
 WORST_FIRST: Final = (
-    Handling.HOLE, Handling.STOPS, Handling.FAULTS, Handling.HELD, Handling.OWN, Handling.EMULATED, Handling.SAME
+    Handling.HOLE, Handling.STOPS, Handling.FAULTS, Handling.HELD, Handling.OWN, Handling.GUEST,
+    Handling.EMULATED, Handling.SAME,
 )  # fmt: skip
 HALTED, STOPPED = -1, -2  # in place of a vector
 
@@ -108,32 +112,59 @@ def attempt_once(laboratory: Laboratory, case: Case, technique: str, setting: Se
     """The same in one setting of the guest's own."""
     bench = laboratory.bench(DEFAULT_MODEL)
     native, again = run_natively(bench, case, setting), run_natively(bench, case, setting)
-    moment = {name for name in native.state if native.state[name] != again.state[name]}
+    moment = of_the_moment(guest_state(case, bench.cr3, setting), native, again)
     plugins = TECHNIQUES[technique].takes_hypercalls
     with Machine(memory=ground.MEMORY_BYTES, technique=technique, plugins=plugins) as machine:
         prepare(machine, case, setting)
+        ring = machine.vcpu.cpl
         outcome = machine.run(timeout=TIMEOUT, max_exits=MOST_EXITS)
         after = look(machine, outcome)
         held = machine.vcpu.events().get("ring held", 0)
     differs = tuple(name for name in native.state if name not in moment and native.state[name] != after.state.get(name))
     exits = {kind: count for kind, count in outcome.by_key.items() if not usual(kind)}
-    handling = judge(native, after, differs, bool(exits), bool(held))
+    handling = judge(native, after, differs, Account(bool(exits), bool(held), ring))
     return Attempt(technique, handling, event_name(after.vector), setting.name, differs, exits)
 
 
-def judge(native: After, after: After, differs: tuple[str, ...], asked: bool, held: bool) -> Handling:
+class Account(NamedTuple):
+    """How a technique came by it. asked: there was an exit. held: the core set the ring back. ring: where the guest's
+    kernel truly runs."""
+
+    asked: bool
+    held: bool
+    ring: int
+
+
+def of_the_moment(before: Mapping[str, int], native: After, again: After) -> set[str]:
+    """Registers that time or chance fills: where two native runs differ, all that the instruction wrote."""
+    if native.state == again.state:
+        return set()
+    return {name for name in native.state if name == "flags" or native.state[name] != before.get(name)} & {
+        "flags",
+        *GENERAL_REGISTERS,
+    }
+
+
+def judge(native: After, after: After, differs: tuple[str, ...], by: Account) -> Handling:
     """Put what was seen in a word."""
     if after.vector == STOPPED:
         return Handling.STOPS
     if native.vector != after.vector:
-        return Handling.FAULTS if after.vector in VECTORS else Handling.OWN if asked else Handling.HOLE
-    if held:
+        return Handling.FAULTS if after.vector in VECTORS else unlike(by)
+    if by.held:
         return Handling.HELD
     if native.fault:  # which a processor raises by itself, whoever then delivers it
         return Handling.SAME
     if differs:
-        return Handling.OWN if asked else Handling.HOLE
-    return Handling.EMULATED if asked else Handling.SAME
+        return unlike(by)
+    return Handling.EMULATED if by.asked else Handling.SAME
+
+
+def unlike(by: Account) -> Handling:
+    """Another result: whose is it?"""
+    if by.asked:
+        return Handling.OWN
+    return Handling.HOLE if by.ring else Handling.GUEST
 
 
 def usual(kind: tuple[str, str]) -> bool:
@@ -208,7 +239,7 @@ def prepare(machine: Machine, case: Case, setting: Setting) -> None:
     for name in GENERAL_REGISTERS:
         setattr(vcpu, name, state[name])
     vcpu.fs_base, vcpu.gs_base, vcpu.rflags = state["fs.base"], state["gs.base"], state["rflags"]
-    machine.system.breakpoints[0], machine.system.tsc_aux = state["dr0"], state["tsc_aux"]
+    machine.system.breakpoints[0] = state["dr0"]
 
 
 def on_guest_tables(machine: Machine) -> None:
