@@ -115,7 +115,7 @@ def changed(seen: Observation, level: int, setting: Setting) -> frozenset[str]:
 
 
 def is_timed(seen: Observation, level: int) -> bool:
-    """Whether time or chance fills what it leaves: two runs in one state differ. All that it leaves is then left out."""
+    """Whether time or chance fills what it leaves, as two runs in one state differ. None of it is compared then."""
     return bool(differences(seen.at(level), seen.at(level, AGAIN)))
 
 

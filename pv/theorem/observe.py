@@ -77,10 +77,6 @@ class Observation:
         """What it did there."""
         return self.runs[level, setting.name]
 
-    def has(self, level: int, setting: Setting) -> bool:
-        """Whether that setting could be made: not every processor knows every instruction."""
-        return (level, setting.name) in self.runs
-
 
 class Laboratory:
     """A bare processor of each model, each on a ground of its own, made when first needed. Use it as a context."""

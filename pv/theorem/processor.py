@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import unicorn
@@ -201,6 +202,11 @@ def _address(context: Any) -> int:
 
 def initial_state(cpl: int, cr3: int) -> dict[str, int]:
     """The processor on its ground at `cpl`, as a monitor sets it: IF set, IOPL 0, its own tables, RIP at CODE."""
+    return dict(_initial_state(cpl, cr3))
+
+
+@cache
+def _initial_state(cpl: int, cr3: int) -> Mapping[str, int]:
     state = {name: 0 for name in FIELDS if not name.startswith(("cc_", "eflags", "hflags", "is_int", "error_code"))}
     state |= {name: 0x1111 * (index + 1) for index, name in enumerate(("rax", "rcx", "rdx", "rbx"))}
     for name in SEGMENTS:
