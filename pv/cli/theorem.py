@@ -27,7 +27,7 @@ def theorem(
         Path | None, typer.Option("--json", metavar="FILE", help="Write the rows to FILE; - is stdout.")
     ] = None,
 ) -> None:
-    """Run each sensitive instruction at CPL 0, 1 and 3; hold it to Popek and Goldberg's theorem."""
+    """Run sensitive instructions at each level, and class them."""
     check_engine()
     # Imported here: the other commands need neither Unicorn's binding nor the cases.
     from pv.theorem.cases import CASES, find_case

@@ -141,8 +141,8 @@ def technique_cell(made: Attempt, hypercalls: Collection[str]) -> Text:
 
 
 def manual_cell(row: Row) -> Text:
-    """Where it is written, marked ≠ where the engine does otherwise and - where it has no such thing."""
-    mark, style = ("≠", "bold magenta") if row.errata else ("-", "dim") if row.lacks else ("=", "dim")
+    """Where it is written, marked ! where the engine does otherwise and - where it has no such thing."""
+    mark, style = ("!", "bold magenta") if row.errata else ("-", "dim") if row.lacks else ("=", "dim")
     return Text(f"{mark} {row.manual.source}", style)
 
 
@@ -202,7 +202,7 @@ def errata_lines(survey: Survey, width: int) -> list[Text]:
     unmoved = [row.name for row in survey.rows if row.without_umip]
     if unmoved:
         parts.append(wrapped(f"no UMIP: with CR4.UMIP set, {', '.join(unmoved)} still run at CPL 1 and 3", width))
-    return [Text("≠ Engine errata", "bold magenta"), *parts] if parts else []
+    return [Text("! Engine errata", "bold magenta"), *parts] if parts else []
 
 
 def legend(survey: Survey, hypercalls: Collection[str], width: int) -> list[Text]:
