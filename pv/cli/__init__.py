@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from pv.cli import batches, build, compare, doctor, hypercalls, resume, run
+from pv.cli import batches, build, compare, doctor, hypercalls, resume, run, theorem
 from pv.cli.complaint import EXPECTED, INTERRUPTED_STATUS, USAGE_STATUS
 from pv.cli.screen import UNREAD_STATUS, Unread, mention, say
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(compare.compare)
 app.command()(batches.batches)
+app.command()(theorem.theorem)
 app.command()(run.run)
 app.command()(resume.resume)
 app.command()(build.build)

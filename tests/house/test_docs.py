@@ -17,7 +17,7 @@ from guest_sdk.errors import CompilerMissing
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     *("batches.md", "guests.md", "c-guests.md", "hypercalls.md", "plugins.md"),
-    *("embedding.md", "hostile-guests.md", "snapshots.md", "apic-virtualization.md"),
+    *("embedding.md", "hostile-guests.md", "snapshots.md", "apic-virtualization.md", "theorem.md"),
 )
 BIN = Path(sys.executable).parent
 
