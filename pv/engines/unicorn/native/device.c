@@ -84,7 +84,7 @@ static uint64_t operand_gva(struct pv_vcpu *c, const struct pv_operand *o)
 
 /* The guest's own tables, of which the processor found a part where no memory is: the walk that says what a guest gets for
  * it (the bus reads ones), at `gva`. True: this was it, and the guest has it. */
-static bool walk_faults(struct pv_vcpu *c, uint64_t gva, uint32_t access, struct pv_mapping *to)
+bool pv_walk_faults(struct pv_vcpu *c, uint64_t gva, uint32_t access, struct pv_mapping *to)
 {
     struct pv_fault fault = pv_guest_walk(c, gva, access | (pv_user(c) ? PF_U : 0), to);
     if (fault.vector < 0)
@@ -120,14 +120,15 @@ void pv_nested_fault(struct pv_vcpu *c, uint64_t gpa, uint32_t access)
     struct pv_mapping to;
     uint8_t code[15];
     if (access & PF_I) {
-        if (walk_faults(c, rip, PF_I, &to) || (to.gpa >> 12 != gpa >> 12 && walk_faults(c, (rip | (PV_PAGE - 1)) + 1, PF_I, &to)))
+        if (pv_walk_faults(c, rip, PF_I, &to) || (to.gpa >> 12 != gpa >> 12 && pv_walk_faults(c, (rip | (PV_PAGE - 1)) + 1, PF_I, &to)))
             return;
         pv_stop(c, PV_UNHANDLED, 0, "instruction fetch from gpa %#llx, where no memory is (RIP %#llx)", (unsigned long long)gpa, (unsigned long long)rip);
         return;
     }
-    if (walk_faults(c, rip, PF_I, &to)) /* its tables are gone; the processor had the page in its TLB */
+    int have = pv_fetch(c, rip, code);
+    if (!have && pv_walk_faults(c, rip, PF_I, &to)) /* its tables are gone: as if the processor's TLB had dropped the page */
         return;
-    struct pv_decoded *slot = pv_decode(c, code, pv_fetch(c, rip, code));
+    struct pv_decoded *slot = pv_decode(c, code, have);
     if (!slot)
         return;
     for (int i = 0; slot->insn && slot->reason == R_MMIO && i < slot->operands; i++) {
@@ -137,7 +138,7 @@ void pv_nested_fault(struct pv_vcpu *c, uint64_t gpa, uint32_t access)
             uint64_t part = PV_PAGE - (gva & (PV_PAGE - 1));
             if (part > left)
                 part = left;
-            if (walk_faults(c, gva, o->write ? PF_W : 0, &to))
+            if (pv_walk_faults(c, gva, o->write ? PF_W : 0, &to))
                 return;
             if (to.gpa >> 12 == gpa >> 12) {
                 take_access(c, slot, gva, to.gpa, o->write ? PF_W : 0);

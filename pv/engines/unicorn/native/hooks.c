@@ -18,7 +18,8 @@ static int prefixes(const uint8_t *code, int have)
     return at;
 }
 
-static int instruction_length(const uint8_t *code, int have)
+/* The length of an instruction of those that exit by their opcode alone; 0 where its bytes could not be had. */
+int pv_length(const uint8_t *code, int have)
 {
     int at = prefixes(code, have);
     if (at >= have)
@@ -34,7 +35,7 @@ int pv_length_here(struct pv_vcpu *c, bool *string)
     int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code), at = prefixes(code, have);
     if (string)
         *string = at < have && code[at] >= 0x6c && code[at] <= 0x6f;
-    return instruction_length(code, have);
+    return pv_length(code, have);
 }
 
 static bool ring_holds(struct pv_vcpu *c)
@@ -51,7 +52,7 @@ static bool is_mov(const struct pv_decoded *slot) { return slot->code[prefixes(s
 /* RDTSC (0F 31) and RDTSCP (0F 01 F9): #GP at any privilege, since the processor's CR4.TSD is set. */
 static bool time_stamp(struct pv_vcpu *c, const uint8_t *code, int have)
 {
-    int length = instruction_length(code, have);
+    int length = pv_length(code, have);
     bool plain = length >= 2 && length <= have && code[length - 2] == 0x0f && code[length - 1] == 0x31;
     bool with_processor = length >= 3 && length <= have && code[length - 3] == 0x0f && code[length - 2] == 0x01 && code[length - 1] == 0xf9;
     if (!plain && !with_processor)
@@ -380,7 +381,7 @@ static void on_syscall(uc_engine *uc, void *user)
 {
     struct pv_vcpu *c = user;
     uint8_t code[15];
-    int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code), length = instruction_length(code, have);
+    int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code), length = pv_length(code, have);
     bool locked = memchr(code, 0xf0, (size_t)prefixes(code, have)) != NULL;
     (void)uc;
     begin_in_block(c);

@@ -77,7 +77,7 @@ static struct pv_fault write_msr(struct pv_vcpu *c)
 bool pv_microcode(struct pv_vcpu *c, uint32_t code, const uint8_t *bytes, int have)
 {
     struct pv_fault fault = PV_NO_FAULT;
-    int register_number = code < 0x20 ? operand(bytes, have) : 0, length = pv_length_here(c, NULL);
+    int register_number = code < 0x20 ? operand(bytes, have) : 0, length = pv_length(bytes, have);
     if (register_number < 0)
         return false;
     uint64_t *general = pv_register(c, register_number);

@@ -158,7 +158,7 @@ void pv_svm_exit(struct pv_vcpu *c, uint32_t code)
 {
     uint64_t rip = ENV64(c->env, ENV_RIP);
     uint32_t access = ENV32(c->env, ENV_ERROR_CODE);
-    uint8_t bytes[15];
+    uint8_t bytes[16] = { 0 };
     if (code == VINTR) {
         window_opens(c);
         return;
@@ -170,7 +170,11 @@ void pv_svm_exit(struct pv_vcpu *c, uint32_t code)
     int have = pv_fetch(c, rip, bytes);
     if (code == EXCEPTION + VEC_UD && pv_asks(c, bytes, have))
         code = VMMCALL; /* without EFER.SVME the processor calls it undefined */
-    if (code == WBINVD && bytes[pv_length_here(c, NULL) - 1] == 0x08)
+    struct pv_mapping to;
+    bool instruction = code < EXCEPTION || code >= INSTRUCTION;
+    if (!have && instruction && pv_hardware(c) && pv_walk_faults(c, rip, PF_I, &to)) /* as in device.c: the page is in the TLB no more */
+        return;
+    if (code == WBINVD && have && bytes[pv_length(bytes, have) - 1] == 0x08)
         code = INVD; /* the engine takes the two for one */
     if ((code == MSR || !declared(c, code)) && pv_virtual_register(c, code, bytes, have))
         return;
@@ -195,7 +199,7 @@ void pv_svm_exit(struct pv_vcpu *c, uint32_t code)
     if (reason == R_MSR_READ && access & 1)
         reason = R_MSR_WRITE;
     int64_t key = key_of(c, code, row, slot);
-    int length = !rows[row].instruction ? 0 : slot ? slot->length : pv_length_here(c, NULL);
+    int length = !rows[row].instruction ? 0 : slot ? slot->length : pv_length(bytes, have);
     if (reason == R_RDTSC && length >= 3 && bytes[length - 1] == 0xf9)
         reason = R_RDTSCP;
     struct pv_entry *entry = pv_take(c, reason, 0, key);

@@ -213,6 +213,7 @@ struct pv_fault pv_shadow_fault(struct pv_vcpu *c, uint64_t gva, uint32_t error)
 bool pv_windows_set(struct pv_vcpu *c);
 bool pv_is_device(struct pv_vcpu *c, uint64_t gpa);
 bool pv_device_access(struct pv_vcpu *c);
+bool pv_walk_faults(struct pv_vcpu *c, uint64_t gva, uint32_t access, struct pv_mapping *to);
 void pv_nested_fault(struct pv_vcpu *c, uint64_t gpa, uint32_t access);
 /* virtual.c */
 enum pv_which { PV_CR0, PV_CR2, PV_CR3, PV_CR4, PV_CR8, PV_EFER, PV_GDT_BASE, PV_IDT_BASE, PV_TR_BASE, PV_LDT_BASE, PV_STAR, PV_LSTAR, PV_FMASK,
@@ -280,6 +281,7 @@ void pv_answer(struct pv_vcpu *c, struct pv_entry *entry);
 void pv_time(struct pv_entry *entry, uint64_t start);
 void pv_close_window(struct pv_vcpu *c);
 bool pv_has_error_code(int vector);
+int pv_length(const uint8_t *code, int have);
 int pv_length_here(struct pv_vcpu *c, bool *string);
 void pv_guest_mode_start(struct pv_vcpu *c);
 void pv_see_registers(struct pv_vcpu *c);

@@ -210,6 +210,25 @@ def test_a_page_fault_that_exits_says_where_and_leaves_cr2_alone(hardware: Make)
     assert guest.vcpu.virtual.cr2 == 0
 
 
+def test_a_fetch_that_exits_is_a_page_fault_like_another(hardware: Make) -> None:
+    guest = hardware("mov rax, 0x123456789000; jmp rax", exceptions=1 << PF)
+    assert guest.run() is StopWhy.EXITED
+    assert guest.seen == [Seen(Reason.EXCEPTION_NMI, PF, 0x123456789000, 0)]
+    assert guest.details[0][:2] == (0x123456789000, 0x10)
+
+
+def test_code_whose_tables_are_gone_when_it_exits_faults_on_its_fetch(hardware: Make) -> None:
+    """The block runs on from the TLB, as it may; the exit cannot read its instruction any more."""
+    guest = hardware(
+        f"mov ebx, {IDTR}; lidt [rbx]; mov rcx, cr3; mov qword ptr [rcx], 0; wbinvd; rdtsc; mov rax, cr3; mov cr3, rax",
+        pieces={IDTR: b"\xff\x0f" + IDT.to_bytes(8, "little"), IDT + 16 * PF: gate(HANDLER), HANDLER: b"\x0f\x0b"},
+        exceptions=1 << PF | 1 << UD,
+    )
+    why, _, _ = guest.vcpu.run(1000, 10**10)
+    assert why in (StopWhy.EXITED, StopWhy.SHUTDOWN)
+    assert guest.vcpu.exits <= 2
+
+
 def test_ports_that_are_passed_through_do_not_exit(hardware: Make) -> None:
     guest = hardware(
         "out 0x80, al; out 0x81, al; out 0x81, ax; ud2", exceptions=1 << UD, ports_passed=frozenset({0x81})
