@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from functools import reduce
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -76,3 +77,24 @@ def test_groups_msrs_and_ports() -> None:
 def test_what_a_person_gets_wrong_is_said(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         intercept(DEFAULT, text)
+
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "hardware.md"
+MARK = "<!-- seen by tests/pv/techniques/test_controls.py -->\n"
+
+
+def table() -> str:
+    """The page's table: a row a control, the exceptions in one."""
+    lines = ["| control | Intel's name | by default | because |", "| --- | --- | --- | --- |"]
+    for control in CONTROLS:
+        if control.field != "exceptions":
+            lines.append(
+                f"| `{control.name}` | {control.intel} | {'exits' if control.default else ''} | {control.why} |"
+            )
+    names = ", ".join(f"`{name}`" for name in GROUPS["exceptions"])
+    return "\n".join([*lines, f"| {names} | exception bitmap | | |", "<!-- end -->\n"])
+
+
+def test_the_page_has_every_control() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert text.partition(MARK)[2].startswith(table()), f"write it as:\n{table()}"
