@@ -122,6 +122,36 @@ static void on_probe_interrupt(uc_engine *uc, uint32_t vector, void *unused)
 
 #define NEED(condition, what) do { if (!(condition)) return what; } while (0)
 
+/* MSRs where the core reads them, and guest mode by state alone: each word of intercepts has its instruction exit. */
+static const char *probe_guest_mode(uc_engine *uc, uint8_t *env, uint8_t *memory)
+{
+    enum { EXIT = 0x100, CPUID = 0x72, FIRST = 0x60 };
+    static const struct { uint32_t index; int at; } msrs[] = {
+        { 0xc0000081, ENV_STAR }, { 0xc0000082, ENV_LSTAR }, { 0xc0000083, ENV_CSTAR }, { 0xc0000084, ENV_FMASK }, { 0xc0000102, ENV_KERNEL_GS_BASE },
+    };
+    static const struct { const char *code; int size, at, exit; uint64_t value; } intercepts[] = {
+        { "\x0f\xa2", 2, ENV_INTERCEPT, CPUID, 1ull << (CPUID - FIRST) }, { "\x0f\x20\xd8", 3, ENV_INTERCEPT_CR_READ, 3, 1 << 3 },
+        { "\x0f\x22\xd8", 3, ENV_INTERCEPT_CR_WRITE, 0x13, 1 << 3 }, { "\x0f\x21\xf8", 3, ENV_INTERCEPT_DR_READ, 0x27, 1 << 7 },
+        { "\x0f\x23\xf8", 3, ENV_INTERCEPT_DR_WRITE, 0x37, 1 << 7 }, { "\x31\xc0\xf7\xf0", 4, ENV_INTERCEPT_EXCEPTIONS, 0x40, 1 },
+    };
+    for (size_t i = 0; i < sizeof msrs / sizeof *msrs; i++) {
+        uc_x86_msr marker = { msrs[i].index, 0x1111000022220000ull + i };
+        pv_uc.reg_write(uc, UC_X86_REG_MSR, &marker);
+        NEED(ENV64(env, msrs[i].at) == marker.value, "where the MSRs of system calls lie");
+    }
+    ENV32(env, ENV_HFLAGS) = (ENV32(env, ENV_HFLAGS) & ~(uint32_t)HF_CPL) | HF_GUEST;
+    for (size_t i = 0; i < sizeof intercepts / sizeof *intercepts; i++) {
+        memcpy(env + intercepts[i].at, &intercepts[i].value, intercepts[i].at == ENV_INTERCEPT ? 8 : intercepts[i].at == ENV_INTERCEPT_EXCEPTIONS ? 4 : 2);
+        memcpy(memory + 0x1000, intercepts[i].code, (size_t)intercepts[i].size);
+        ENV32(env, ENV_OLD_EXCEPTION) = 0xffffffff;
+        seen.vector = -1;
+        uc_err error = pv_uc.emu_start(uc, 0x1000, 0, 0, 0);
+        NEED(!error && seen.vector == EXIT + intercepts[i].exit, "where guest mode's intercepts lie");
+        pv_uc.ctl(uc, UC_CTL_WRITE(UC_CTL_TB_FLUSH, 0));
+    }
+    return NULL;
+}
+
 static const char *probe(uc_engine *uc, uc_context *context, uint8_t *memory)
 {
     /* Markers through the public API, found again where the layout says. */
@@ -192,7 +222,7 @@ static const char *probe(uc_engine *uc, uc_context *context, uint8_t *memory)
         NEED(ENV32(env, ENV_OLD_EXCEPTION) == 13, "where the exception in flight lies");
         pv_uc.ctl(uc, UC_CTL_WRITE(UC_CTL_TB_FLUSH, 0));
     }
-    return NULL;
+    return probe_guest_mode(uc, env, memory);
 }
 
 const char *pv_engine_probe(void)
