@@ -98,6 +98,7 @@ class NotedCpu:
         self.done: Done = []
         for name in GENERAL_REGISTERS:
             setattr(self, name, 0)
+        self.vectors = [0] * 16
         self.rflags = 2
         self.fs_base = 0
         self.gs_base = 0
@@ -118,6 +119,15 @@ class NotedCpu:
 
     def set(self, register: int, value: int) -> None:
         setattr(self, GENERAL_REGISTERS[register], value & MASK)
+
+    def xmm(self, register: int) -> int:
+        return self.vectors[register]
+
+    def set_xmm(self, register: int, value: int) -> None:
+        self.vectors[register] = value & (1 << 128) - 1
+
+    def jump(self, rip: int) -> None:
+        self.rip = rip
 
     def selector(self, segment: int) -> int:
         return abi.SELECTORS["KERNEL_CS"] if segment == CODE_SEGMENT else 0

@@ -43,7 +43,7 @@ cdef extern from "native/vcpu.h" nogil:
         uint32_t cpu_word, env_word, no_exit_request
     pv_route_s pv_route
     int PV_ENV_SIZE
-    int ENV_RIP, ENV_CR, ENV_GDT, ENV_HFLAGS, ENV_EFLAGS
+    int ENV_RIP, ENV_CR, ENV_GDT, ENV_HFLAGS, ENV_EFLAGS, ENV_XMM
     int HF_TS, HF_INHIBIT_IRQ
     int PV_RAX, PV_RSP, PV_FS, PV_GS
     uint64_t ENV64(void *env, int at)
@@ -259,7 +259,7 @@ cdef extern from "native/vcpu.h" nogil:
     int64_t pv_tag_key(uint64_t tag)
     cbool pv_windows_set(pv_vcpu *c)
     pv_fault pv_guest_walk(pv_vcpu *c, uint64_t gva, uint32_t access, pv_mapping *to)
-    enum: PF_W, PF_U, VEC_PF
+    enum: PF_W, PF_U, VEC_PF, VEC_GP
     const pv_row *pv_row_for(pv_vcpu *c, uint32_t reason, int write, int64_t key)
     void pv_stop(pv_vcpu *c, int why, int status, const char *format, ...)
     void pv_guest_mode_start(pv_vcpu *c)

@@ -180,3 +180,18 @@ cdef class Registers:
         if segment > 5:
             raise IndexError(f"segment {segment} is not 0-5")
         return pv_seen_selector(self.c, segment)
+
+    def xmm(self, unsigned int register):
+        cdef uint64_t *lanes = self.lanes(register)
+        return <object>lanes[1] << 64 | lanes[0]
+
+    def set_xmm(self, unsigned int register, value):
+        cdef uint64_t *lanes = self.lanes(register)
+        cdef uint64_t low = value & 0xFFFFFFFFFFFFFFFF, high = value >> 64  # one past 128 bits raises OverflowError
+        lanes[0] = low
+        lanes[1] = high
+
+    cdef uint64_t *lanes(self, unsigned int register) except NULL:
+        if register > 15:
+            raise IndexError(f"XMM register {register} is not 0-15")
+        return <uint64_t *>(alive(self.c).env + ENV_XMM + 64 * register)  # a ZMM register has 64 bytes

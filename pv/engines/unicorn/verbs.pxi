@@ -27,6 +27,11 @@ cdef class Verbs(Registers):
         if ss is None and rsp is not None:
             pv_register(self.c, PV_RSP)[0] = rsp
 
+    def jump(self, uint64_t rip):
+        if (rip + (<uint64_t>1 << 47)) >> 48:
+            raise GuestFault(VEC_GP, 0)
+        (<uint64_t *>(alive(self.c).env + ENV_RIP))[0] = rip
+
     def interrupt_return(self):
         cdef pv_fault fault = pv_interrupt_return(alive(self.c))
         if fault.vector >= 0:

@@ -18,6 +18,13 @@ def test_registers_by_name_and_by_encoding(cpu: NotedCpu) -> None:
         assert getattr(cpu, name) == cpu.get(encoding) == (encoding - 1) % (1 << 64)
 
 
+def test_vectors_have_128_bits_and_a_jump_is_near(cpu: NotedCpu) -> None:
+    cpu.set_xmm(3, (1 << 130) - 1)
+    assert (cpu.xmm(3), cpu.xmm(2)) == ((1 << 128) - 1, 0)
+    cpu.jump(0x1234)
+    assert cpu.rip == 0x1234
+
+
 def test_linear_addresses_are_physical_and_faults_are_page_faults(cpu: NotedCpu) -> None:
     cpu.write_linear(0x1000, b"data")
     assert cpu.read_linear(0x1000, 4) == cpu.memory.read(0x1000, 4) == b"data"
