@@ -109,3 +109,34 @@ def complement(a: int, bits: int, rflags: int) -> tuple[int, int]:
 def bit_test(a: int, position: int, rflags: int) -> int:
     """RFLAGS after BT and its kin: CF is the bit at `position`, the rest as it was (ZF is defined to be)."""
     return rflags & ~CF | a >> position & 1
+
+
+def holds(condition: int, rflags: int) -> bool:
+    """Whether condition 0-15, as Jcc, SETcc and CMOVcc encode it, holds (SDM vol. 1, appendix B)."""
+    return TESTS[condition >> 1](rflags) != bool(condition & 1)
+
+
+def _less(rflags: int) -> bool:
+    return bool(rflags & SF) != bool(rflags & OF)
+
+
+TESTS: Final[tuple[Callable[[int], bool], ...]] = (  # O, B, E, BE, S, P, L, LE; an odd condition is the contrary
+    lambda rflags: bool(rflags & OF),
+    lambda rflags: bool(rflags & CF),
+    lambda rflags: bool(rflags & ZF),
+    lambda rflags: bool(rflags & (CF | ZF)),
+    lambda rflags: bool(rflags & SF),
+    lambda rflags: bool(rflags & PF),
+    _less,
+    lambda rflags: bool(rflags & ZF) or _less(rflags),
+)
+
+
+def scanned(value: int, bits: int, rflags: int) -> int:
+    """RFLAGS after BSF and BSR of `value`: ZF is defined, and the engine leaves the others as a TEST would."""
+    return rflags & ~STATUS | result_flags(value, bits)
+
+
+def counted(count: int, none: bool, rflags: int) -> int:
+    """RFLAGS after TZCNT and LZCNT: CF says that no bit was set, ZF that the count is 0; the others are cleared."""
+    return rflags & ~STATUS | (CF if none else 0) | (0 if count else ZF)

@@ -12,6 +12,7 @@ from pv.exits import fault
 MASK_32: Final = (1 << 32) - 1
 MASK_64: Final = (1 << 64) - 1
 
+DIVIDE_ERROR: Final = 0
 DEBUG: Final = 1
 INVALID_OPCODE: Final = 6
 SEGMENT_NOT_PRESENT: Final = 11

@@ -18,6 +18,7 @@ from pv.exits import Direction, Reason
 
 KEY_IN_ECX: Final = -2  # RDMSR, WRMSR: the engine takes the exit's key from ECX, and WRMSR's value from EDX:EAX
 NO_REGISTER: Final = -1
+SIGN: Final = 1 << 63
 FS: Final = 4
 GS: Final = 5
 
@@ -31,6 +32,7 @@ class Instruction:
     register: the general register operand as its encoding, NO_REGISTER if the operand is in memory or absent.
     For LSS, LFS and LGS it is the destination of the offset, and the source is in memory.
     base, index: encodings or NO_REGISTER; RIP-relative operands come as a displacement alone, from `rip`.
+    displacement: signed; a RIP-relative or absolute address above 2**63 is the same modulo 2**64.
     segment: FS or GS where the operand has that override, else NO_REGISTER: other bases are 0 in 64-bit mode.
     address_mask: cuts the sum of base, index and displacement to the address size, before the segment base.
     operand_bytes: 2, 4 or 8. immediate: bytes released by far RET.
@@ -210,7 +212,7 @@ def address_of(raw: Any) -> tuple[int, int, int, int, int, int]:
         _encoding(base),
         _encoding(index),
         raw.memory_index_scale,
-        raw.memory_displacement,
+        (raw.memory_displacement ^ SIGN) - SIGN,
         OVERRIDES.get(raw.memory_segment, NO_REGISTER),
         MASK_32 if short else MASK_64,
     )

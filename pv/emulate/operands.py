@@ -11,9 +11,12 @@ from pv.emulate.decode import FS, NO_REGISTER, Instruction
 from pv.engines.base import Vcpu
 
 
-def effective_address(vcpu: Vcpu, insn: Instruction) -> int:
-    """The linear address of the memory operand, 64-bit unsigned; it may be non-canonical."""
-    address = insn.displacement
+def effective_address(vcpu: Vcpu, insn: Instruction, beyond: int = 0) -> int:
+    """The linear address of the memory operand, 64-bit unsigned; it may be non-canonical.
+
+    beyond: bytes by which a bit offset reaches past the operand that is named, signed.
+    """
+    address = insn.displacement + beyond
     if insn.base != NO_REGISTER:
         address += vcpu.get(insn.base)
     if insn.index != NO_REGISTER:

@@ -72,9 +72,77 @@ def test_repetition_and_the_address_size_of_a_string() -> None:
     assert not decoded("stosb").repeated
 
 
+def at(insn: MemoryInstruction) -> tuple[int, ...]:
+    return insn.at_rsi, insn.at_rdi, insn.bit_string, insn.stack_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("stosb", (0, 1, 0, 0)), ("lodsq", (1, 0, 0, 0)), (".byte 0xa5", (1, 1, 0, 0)), ("cmpsb", (1, 1, 0, 0)),
+        ("scasd", (0, 1, 0, 0)), ("push qword ptr [rbx]", (0, 0, 0, -8)), ("push word ptr [rbx]", (0, 0, 0, -2)),
+        ("pop qword ptr [rbx]", (0, 0, 0, 8)), ("call [rbx]", (0, 0, 0, -8)), ("jmp [rbx]", (0, 0, 0, 0)),
+        ("bts [rbx], eax", (0, 0, 1, 0)), ("bts dword ptr [rbx], 3", (0, 0, 0, 0)), ("mov [rbx], eax", (0, 0, 0, 0)),
+    ],
+)  # fmt: skip
+def test_where_operands_are_besides_the_one_that_is_named(text: str, where: tuple[int, ...]) -> None:
+    assert at(decoded(text)) == where
+
+
+def test_a_string_has_the_segment_of_rsi_and_no_register_of_an_address() -> None:
+    insn = decoded(".byte 0x65, 0x67, 0xa4")  # gs, 32-bit addresses, movsb
+    assert (insn.base, insn.index, insn.scale, insn.displacement) == (NO_REGISTER, NO_REGISTER, 1, 0)
+    assert (insn.segment, insn.address_mask) == (5, (1 << 32) - 1)
+
+
+def test_displacements_are_signed_and_pop_counts_its_own_increment() -> None:
+    assert decoded("mov [rbx - 8], eax").displacement == -8
+    assert decoded("pop qword ptr [rsp + 0x10]").displacement == 0x18
+    assert decoded("push qword ptr [rsp + 0x10]").displacement == 0x10
+    assert decoded("pop qword ptr [rbx + 0x10]").displacement == 0x10
+
+
+def test_a_vector_is_a_register_by_its_number() -> None:
+    insn = decoded("movups [rbx], xmm9")
+    assert (insn.vector, insn.register, insn.register_bytes, insn.operand_bytes) == (True, 9, 16, 16)
+    assert (insn.plain, insn.to_memory) == (False, True)
+    insn = decoded("movsd xmm1, qword ptr [rbx]")
+    assert (insn.mnemonic, insn.vector, insn.repeated) == ("movsd", True, False)  # F2 is part of its opcode
+
+
+def test_three_operands() -> None:
+    insn = decoded("imul ecx, [rbx], 5")
+    assert (insn.register, insn.immediate, insn.has_immediate) == (1, 5, True)
+    insn = decoded("shld [rbx], edx, cl")
+    assert (insn.register, insn.has_immediate) == (2, False)
+    insn = decoded("shrd [rbx], edx, 9")
+    assert (insn.register, insn.immediate, insn.has_immediate) == (2, 9, True)
+
+
 @pytest.mark.parametrize("text", [
-    "mov eax, ebx", "movups xmm0, [rbx]", "mov [rbx], ds", "cmpxchg [rbx], eax", "lea rax, [rbx]", "movsd xmm0, [rbx]",
-    "nop dword ptr [rbx]", "call [rbx]", "ud2",
+    "mov [rbx], eax", "cmp [rbx], eax", "bt [rbx], eax", "shl dword ptr [rbx], 1", "movups [rbx], xmm0", "stosb",
+    "add eax, [rbx]", "push qword ptr [rbx]", "sete byte ptr [rbx]", "mul dword ptr [rbx]", "movnti [rbx], eax",
+])  # fmt: skip
+def test_lock_where_it_is_illegal_is_undefined(text: str) -> None:
+    """SDM vol. 2, LOCK: #UD, which the processor raises before it looks at the operand."""
+    code = assemble(text, RIP)
+    assert decode_memory(code, RIP) is not None
+    assert decode_memory(b"\xf0" + code, RIP) is None
+
+
+@pytest.mark.parametrize("text", [
+    "add [rbx], eax", "neg dword ptr [rbx]", "xadd [rbx], eax", "cmpxchg [rbx], eax", "cmpxchg8b [rbx]",
+    "cmpxchg16b [rbx]", "btc [rbx], eax", "xchg [rbx], eax",
+])  # fmt: skip
+def test_lock_where_it_is_legal_changes_nothing(text: str) -> None:
+    plain, locked = decoded(text), decoded("lock " + text)
+    assert (locked.operation, locked.length) == (plain.operation, plain.length + 1)
+
+
+@pytest.mark.parametrize("text", [
+    "mov eax, ebx", "movups xmm0, xmm1", "mov [rbx], ds", "lea rax, [rbx]", "addsd xmm0, [rbx]", "nop dword ptr [rbx]",
+    "call rbx", "jmp 0x100000", "ljmp [rbx]", ".byte 0xff, 0x1b", "push rax", "push 3", "shl eax, 1", "ud2",
+    "movq mm1, [rbx]",
 ])  # fmt: skip
 def test_what_is_not_emulated(text: str) -> None:
     assert decode_memory(assemble(text, RIP), RIP) is None
@@ -97,6 +165,7 @@ def test_any_bytes_are_an_instruction_or_none(code: bytes) -> None:
     insn = decode_memory(code, RIP)
     if insn is not None:
         assert 1 <= insn.length <= len(code)
-        assert insn.operand_bytes in (1, 2, 4, 8)
+        assert insn.operand_bytes in (1, 2, 4, 8, 16)
+        assert -(1 << 63) <= insn.displacement < 1 << 63
         assert -1 <= insn.register <= 15
         assert 0 <= insn.immediate < 1 << 8 * insn.operand_bytes

@@ -1,0 +1,61 @@
+"""Many cases, held to each other: the two comparisons that tests and a long run make."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from tests.differential.cases import Case, make
+from tests.differential.errata import expected
+from tests.differential.processors import After, emulate, native
+from tests.differential.trapped import TrapProcessor
+
+FAULTS: Final = {-1: "done", 0: "#DE", 6: "#UD", 13: "#GP", 14: "#PF"}
+
+
+class Difference(AssertionError):
+    """The emulator and the engine, or the manual where the engine errs, disagree."""
+
+
+class Campaign:
+    """Compares cases by their genomes; what came of them is in `tally`. Close it."""
+
+    def __init__(self) -> None:
+        self.memory, self.device = TrapProcessor(device=False), TrapProcessor(device=True)
+        self.tally: Counter[str] = Counter()
+
+    def compare_operation(self, genome: bytes) -> None:
+        """The operation by itself against the engine. Raises Difference, also where a fault has changed anything."""
+        case = make(genome)
+        if case is None:
+            self.tally["not encodable"] += 1
+            return
+        after, cpu = emulate(case)
+        self._hold(case, after, expected(case, native().run))
+        if (
+            after.fault >= 0
+            and not case.insn.repeated
+            and (cpu.registers, cpu.vectors) != (case.registers, case.vectors)
+        ):
+            raise Difference(f"{case}\\na fault left registers changed")
+        self.tally["reached the device"] += cpu.cycles > 0
+
+    def compare_exits(self, genome: bytes) -> None:
+        """Under trap: the device's page a device, against the same page as memory. Raises Difference."""
+        case = make(genome)
+        if case is None:
+            self.tally["not encodable"] += 1
+            return
+        accesses = self.device.accesses
+        wanted = expected(case, self.memory.run) if case.reaches_device else self.memory.run(case)
+        self._hold(case, self.device.run(case), wanted)
+        self.tally["reached the device"] += self.device.accesses > accesses
+
+    def _hold(self, case: Case, after: After, wanted: After) -> None:
+        self.tally[FAULTS[after.fault]] += 1
+        if difference := after.difference(wanted):
+            raise Difference(f"{case}\\n{difference}")
+
+    def close(self) -> None:
+        self.memory.close()
+        self.device.close()
