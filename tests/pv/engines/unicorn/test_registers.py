@@ -19,7 +19,7 @@ def test_vectors(trap: Callable[..., TrapGuest]) -> None:
     guest.memory.write(DATA, VALUE.to_bytes(16, "little"))
     seen = []
 
-    def answer(exit: object) -> Reply:
+    def answer(_exit: object) -> Reply:
         seen.append(guest.vcpu.xmm(9))
         guest.vcpu.set_xmm(15, VALUE ^ 1 << 127)
         guest.vcpu.jump(guest.vcpu.rip + 1)
