@@ -1,4 +1,4 @@
-"""Many cases, held to each other: the two comparisons that tests and a long run make."""
+"""Many cases, held to each other: the comparisons that tests and a long run make."""
 
 from __future__ import annotations
 
@@ -7,14 +7,30 @@ from typing import Final
 
 from tests.differential.cases import Case, make
 from tests.differential.errata import expected
+from tests.differential.privileged import emulated
+from tests.differential.privileged import make as make_privileged
+from tests.differential.privileged_errata import expected as privileged_expected
 from tests.differential.processors import After, emulate, native
 from tests.differential.trapped import TrapProcessor
 
-FAULTS: Final = {-1: "done", 0: "#DE", 6: "#UD", 13: "#GP", 14: "#PF"}
+FAULTS: Final = {-1: "done", 0: "#DE", 6: "#UD", 11: "#NP", 13: "#GP", 14: "#PF"}
 
 
 class Difference(AssertionError):
     """The emulator and the engine, or the manual where the engine errs, disagree."""
+
+
+def hold_privileged(genome: bytes) -> int:
+    """Compare a privileged instruction: the fault that it ends with, or -1. Raises Difference."""
+    case = make_privileged(genome)
+    wanted, after = privileged_expected(case), emulated(case)
+    if after.fault != wanted.fault:
+        raise Difference(f"{case}\nfault {after.fault} against {wanted.fault}")
+    differing = [name for name in wanted.state if wanted.state[name] != after.state[name]]
+    if differing:
+        name = differing[0]
+        raise Difference(f"{case}\n{name} {after.state[name]:#x} against {wanted.state[name]:#x}")
+    return after.fault
 
 
 class Campaign:
@@ -37,7 +53,7 @@ class Campaign:
             and not case.insn.repeated
             and (cpu.registers, cpu.vectors) != (case.registers, case.vectors)
         ):
-            raise Difference(f"{case}\\na fault left registers changed")
+            raise Difference(f"{case}\na fault left registers changed")
         self.tally["reached the device"] += cpu.cycles > 0
 
     def compare_exits(self, genome: bytes) -> None:
@@ -51,10 +67,14 @@ class Campaign:
         self._hold(case, self.device.run(case), wanted)
         self.tally["reached the device"] += self.device.accesses > accesses
 
+    def compare_privileged(self, genome: bytes) -> None:
+        """A privileged instruction at CPL 0 against the handlers of trap. Raises Difference."""
+        self.tally[FAULTS[hold_privileged(genome)]] += 1
+
     def _hold(self, case: Case, after: After, wanted: After) -> None:
         self.tally[FAULTS[after.fault]] += 1
         if difference := after.difference(wanted):
-            raise Difference(f"{case}\\n{difference}")
+            raise Difference(f"{case}\n{difference}")
 
     def close(self) -> None:
         self.memory.close()

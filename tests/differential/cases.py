@@ -140,7 +140,7 @@ class _Maker:
         code = encoder.take_buffer()
         assert length == len(code)
         case = Case(form.name, code, self.registers, genome.number(2) & FLAGS | 2, **self.bases)
-        if not canonical(case.linear()):
+        if not canonical(case.linear()) or (case.insn.stack_bytes and not canonical(case.registers[RSP])):
             return None  # which without paging is not looked at
         self.fill(case, target, size)
         return case

@@ -160,9 +160,10 @@ class TrapGuest(Guest):
     def __init__(self, code: str | bytes, pieces: Mapping[int, str | bytes] | None = None, **options: Any) -> None:
         super().__init__(code, pieces, **options)
         virtual = self.vcpu.virtual
-        for page in range(TABLES, TABLES_END, 8):
-            if (entry := self.word(page)) & 1:
-                self.memory.write_uint(page, 8, entry | 4)
+        entries = struct.unpack(f"<{(TABLES_END - TABLES) // 8}Q", self.memory.read(TABLES, TABLES_END - TABLES))
+        for at, entry in zip(range(TABLES, TABLES_END, 8), entries, strict=True):
+            if entry & 1:
+                self.memory.write_uint(at, 8, entry | 4)
         self.memory.write(GDT, struct.pack(f"<{len(GDT_WORDS)}Q", *GDT_WORDS))
         self.memory.write(LDT, struct.pack("<4Q", 0, segment(0x93, big=True), segment(0x92, base=0x777000), 0))
         for vector in range(256):

@@ -1,0 +1,186 @@
+"""What the engine lets privileged instructions do at CPL 0 that the manual forbids, and the handlers refuse.
+
+As tests/differential/errata.py: each entry says whom it concerns and what the manual asks, and has a witness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from pv.emulate.architecture import (
+    CR0_CD,
+    CR0_DEFINED,
+    CR0_NW,
+    CR0_PE,
+    CR0_PG,
+    CR4_DE,
+    CR4_OSFXSR,
+    CR4_OSXMMEXCPT,
+    CR4_PAE,
+    CR4_PCE,
+    CR4_PGE,
+    CR4_PSE,
+    CR4_TSD,
+    GENERAL_PROTECTION,
+    MASK_32,
+    canonical,
+)
+from tests.differential.privileged import CR4, MSRS, Left, Privileged, natively
+
+OFFERED_CR4: Final = (
+    CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT
+)  # by the CPUID that a guest sees
+OFFERED_EFER, LME = 0xD01, 1 << 8
+ADDRESSES: Final = ("LSTAR", "CSTAR", "FS_BASE", "GS_BASE", "KERNEL_GS_BASE", "SYSENTER_ESP", "SYSENTER_EIP")
+PAT_TYPES: Final = frozenset((0, 1, 4, 5, 6, 7))
+DR6_BIT_12: Final = 1 << 12
+REFUSED: Final = Left(GENERAL_PROTECTION, {})
+NAMES: Final = {index: name for name, index in MSRS.items()}
+
+
+class Erratum(NamedTuple):
+    """manual: where the SDM says otherwise. mend: what a processor leaves, of what the engine left."""
+
+    name: str
+    manual: str
+    applies: Callable[[Privileged], bool]
+    mend: Callable[[Privileged, Left], Left]
+    witness: Privileged
+
+
+def _refused(_case: Privileged, _left: Left) -> Left:
+    return REFUSED
+
+
+def _with(**state: Callable[[Privileged, int], int]) -> Callable[[Privileged, Left], Left]:
+    """Mend registers of the state."""
+
+    def mend(case: Privileged, left: Left) -> Left:
+        changed = {name: new(case, left.state[name]) for name, new in state.items()}
+        return left._replace(state={**left.state, **changed})
+
+    return mend
+
+
+def _written(case: Privileged) -> int:
+    return (case.rdx & MASK_32) << 32 | case.rax & MASK_32
+
+
+def _bad_cr0(case: Privileged) -> bool:
+    value = case.rax
+    paging = value & (CR0_PE | CR0_PG) == CR0_PE | CR0_PG
+    return case.text == "mov cr0, rax" and (value > MASK_32 or not paging or value & (CR0_NW | CR0_CD) == CR0_NW)
+
+
+def _bad_msr(case: Privileged) -> bool:
+    if case.text != "wrmsr":
+        return False
+    name, value = NAMES[case.rcx], _written(case)
+    return (
+        (name in ADDRESSES and not canonical(value))
+        or (name == "FMASK" and value > MASK_32)
+        or (name == "EFER" and bool(value & ~OFFERED_EFER or not value & LME))
+        or (name == "PAT" and not PAT_TYPES.issuperset(value.to_bytes(8, "little")))
+    )
+
+
+ERRATA: Final = (
+    Erratum(
+        "CR0 takes what long mode forbids",
+        "vol. 2, MOV - control registers: #GP(0) for bits 63-32, for PG clear in 64-bit mode, for NW without CD",
+        _bad_cr0,
+        _refused,
+        Privileged("mov cr0, rax", 0x1_8000_0033),
+    ),
+    Erratum(
+        "CR0 keeps bits that are not defined",
+        "vol. 3, 2.5: reserved bits of CR0 stay 0, and ET is 1",
+        lambda case: case.text == "mov cr0, rax" and bool(case.rax & MASK_32 & ~CR0_DEFINED),
+        _with(cr0=lambda _case, value: value & CR0_DEFINED),
+        Privileged("mov cr0, rax", 0x9000_0033),
+    ),
+    Erratum(
+        "CR4 takes reserved bits, and those of features that the guest's CPUID hides",
+        "vol. 3, 2.5: #GP(0) for a reserved bit; vol. 2: and for PAE clear in long mode",
+        lambda case: case.text == "mov cr4, rax" and bool(case.rax & ~OFFERED_CR4 or not case.rax & CR4_PAE),
+        _refused,
+        Privileged("mov cr4, rax", CR4 | 1 << 13),
+    ),
+    Erratum(
+        "CR8 takes reserved bits",
+        "vol. 3, 10.8.6.1: bits 63-4 are reserved and are #GP(0)",
+        lambda case: case.text == "mov cr8, rax" and case.rax > 15,
+        _refused,
+        Privileged("mov cr8, rax", 16),
+    ),
+    Erratum(
+        "CR8 reads 0: the engine has no local APIC",
+        "vol. 3, 10.8.6.1: CR8 is bits 7-4 of the TPR",
+        lambda case: case.text == "mov cr8, rax" and case.rax <= 15,
+        _with(cr8=lambda case, _value: case.rax),
+        Privileged("mov cr8, rax", 7),
+    ),
+    Erratum(
+        "DR6 and DR7 take bits 63-32",
+        "vol. 2, MOV - debug registers: #GP(0) if bits 63-32 of DR6 or DR7 are set",
+        lambda case: case.text in ("mov dr6, rax", "mov dr7, rax") and case.rax > MASK_32,
+        _refused,
+        Privileged("mov dr6, rax", 1 << 32),
+    ),
+    Erratum(
+        "DR6 keeps bit 12",
+        "vol. 3, figure 17-1: bit 12 of DR6 is 0",
+        lambda case: case.text == "mov dr6, rax" and bool(case.rax & DR6_BIT_12),
+        _with(dr6=lambda _case, value: value & ~DR6_BIT_12),
+        Privileged("mov dr6, rax", DR6_BIT_12),
+    ),
+    Erratum(
+        "LGDT and LIDT take a base that is not canonical",
+        "vol. 2, LGDT/LIDT: #GP(0) if the base is non-canonical",
+        lambda case: (
+            case.text.startswith(("lgdt", "lidt")) and not canonical(int.from_bytes(case.operand[2:], "little"))
+        ),
+        _refused,
+        Privileged("lgdt [rbx]", operand=bytes(2) + (1 << 47).to_bytes(8, "little")),
+    ),
+    Erratum(
+        "LTR takes a null selector",
+        "vol. 2, LTR: #GP(0) if the source is a NULL selector",
+        lambda case: case.text == "ltr ax" and not case.rax & 0xFFFC,
+        _refused,
+        Privileged("ltr ax", 3),
+    ),
+    Erratum(
+        "an MSR that does not exist reads 0",
+        "vol. 2, RDMSR: #GP(0) if ECX is a reserved or unimplemented address",
+        lambda case: case.text == "rdmsr" and case.rcx not in NAMES,
+        _refused,
+        Privileged("rdmsr", rcx=0x1234_5678),
+    ),
+    Erratum(
+        "WRMSR takes what the register cannot hold",
+        "vol. 2, WRMSR: #GP(0) for a non-canonical address, and for reserved bits; vol. 3, 11.12.2: the types of PAT",
+        _bad_msr,
+        _refused,
+        Privileged("wrmsr", 0, 1 << 15, MSRS["LSTAR"]),
+    ),
+    Erratum(
+        "IA32_SYSENTER_CS keeps 16 bits",
+        "vol. 4, table 2-2: bits above the selector are not used, which is not that they are 0",
+        lambda case: case.text == "wrmsr" and NAMES[case.rcx] == "SYSENTER_CS",
+        _with(SYSENTER_CS=lambda case, _value: _written(case)),
+        Privileged("wrmsr", 0x1_0008, 0, MSRS["SYSENTER_CS"]),
+    ),
+)
+
+
+def expected(case: Privileged) -> Left:
+    """What a processor leaves of `case`: what the engine does at CPL 0, mended where the manual says otherwise."""
+    found = [erratum for erratum in ERRATA if erratum.applies(case)]
+    if any(erratum.mend is _refused for erratum in found):
+        return REFUSED
+    left = natively(case)
+    for erratum in found:
+        left = erratum.mend(case, left)
+    return left
