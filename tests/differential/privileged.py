@@ -17,7 +17,17 @@ from pv.loaders import load
 from pv.loaders.boot import write_boot_tables
 from pv.memory import GuestMemory
 from tests.fuzz.genome import Genome
-from tests.pv.engines.unicorn.guests import CODE, DATA, GDT, GDT_WORDS, IDT, IMAGE_END, TrapGuest, assemble
+from tests.pv.engines.unicorn.guests import (
+    CODE,
+    DATA,
+    GDT,
+    GDT_WORDS,
+    IDT,
+    IMAGE_END,
+    LDT_SELECTOR,
+    TrapGuest,
+    assemble,
+)
 
 GENOME_BYTES: Final = 40
 HLT_INTERCEPT: Final = 1 << 0x78 - 0x60
@@ -31,14 +41,15 @@ MSRS: Final = {
 }  # fmt: skip
 CONTROL, DEBUG = ("cr0", "cr2", "cr3", "cr4", "cr8"), ("dr0", "dr1", "dr2", "dr3", "dr6", "dr7")
 TABLES: Final = ("gdt_base", "gdt_limit", "idt_base", "idt_limit", "ldt_selector", "tr_selector")
+SELECTORS: Final = {"es": 0, "ss": 2, "ds": 3, "fs": 4, "gs": 5}
 STORE: Final = "mov [r15], rax; add r15, 8; "
 READ_BACK: Final = (
-    f"mov r14, rax; mov r13, rdx; mov r15, {BUFFER}; {STORE} mov rax, r13; {STORE}"
+    f"mov r14, rax; mov r13, rdx; mov r12, rcx; mov r15, {BUFFER}; {STORE} mov rax, r13; {STORE} mov rax, r12; {STORE}"
     + "".join(f"mov rax, {name}; {STORE}" for name in (*CONTROL, *DEBUG))
     + "".join(f"mov ecx, {index}; rdmsr; shl rdx, 32; or rax, rdx; {STORE}" for index in MSRS.values())
     + "hlt"
 )
-FIELDS: Final = ("rax", "rdx", *CONTROL, *DEBUG, *MSRS, *TABLES, "interrupt flag")
+FIELDS: Final = ("rax", "rdx", "rcx", *CONTROL, *DEBUG, *MSRS, *TABLES, *SELECTORS, "interrupt flag", "GDT")
 CR4: Final = 0x620  # PAE, OSFXSR, OSXMMEXCPT
 SET_UP: Final = (  # tables of its own, and registers that differ from each other; RBX leads to the operand
     f"mov rbx, {OPERAND}; lgdt [rbx + 0x20]; lidt [rbx + 0x30]; mov eax, {CR4}; mov cr4, rax; mov eax, 0x80000033; "
@@ -100,7 +111,7 @@ def make(data: bytes) -> Privileged:
             base ^= genome.choose(toggles)
         return base
 
-    kind = genome.number() % 14
+    kind = genome.number() % 17
     if kind == 0:
         return Privileged("mov cr0, rax", toggled(0x8000_0033, CR0_TOGGLES))
     if kind == 1:
@@ -134,6 +145,13 @@ def make(data: bytes) -> Privileged:
         return Privileged(f"mov rax, {genome.choose((*CONTROL, *DEBUG))}", value())
     if kind == 12:
         return Privileged(f"invlpg [{genome.choose(('rax', 'rbx'))}]", value())
+    if kind in (13, 14, 15):
+        selector = genome.choose((*range(0, len(GDT_WORDS) * 8 + 8, 8), LDT_SELECTOR, 0xFFF8)) | genome.number() % 4
+        if genome.chance(192):
+            return Privileged(f"mov {genome.choose(('es', 'ds', 'fs', 'gs', 'ss'))}, ax", selector)
+        text = f"{genome.choose(('lss', 'lfs', 'lgs'))} {genome.choose(('ecx', 'cx'))}, [rbx]"
+        offset = genome.bytes(4 if "ecx" in text else 2)
+        return Privileged(text, operand=offset + selector.to_bytes(2, "little"))
     return Privileged(genome.choose(("clts", "swapgs", "cli", "sti", "wbinvd", "invd", "xor eax, eax")), value())
 
 
@@ -157,8 +175,10 @@ def left(vcpu: Any, memory: GuestMemory) -> Left:
     assert why is StopWhy.EXITED, f"{why.value}: {detail}"
     if status != ENDED:
         return Left(status, {})
-    words = [memory.read_uint(BUFFER + 8 * i, 8) for i in range(len(FIELDS) - len(TABLES) - 1)]
-    seen = (*words, *(getattr(vcpu.virtual, name) for name in TABLES), vcpu.rflags >> 9 & 1)
+    words = [memory.read_uint(BUFFER + 8 * i, 8) for i in range(FIELDS.index(TABLES[0]))]
+    tables, selectors = (getattr(vcpu.virtual, name) for name in TABLES), map(vcpu.selector, SELECTORS.values())
+    descriptors = int.from_bytes(memory.read(GDT, len(GDT_WORDS) * 8), "little")
+    seen = (*words, *tables, *selectors, vcpu.rflags >> 9 & 1, descriptors)
     return Left(-1, dict(zip(FIELDS, seen, strict=True)))
 
 
