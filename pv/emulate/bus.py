@@ -57,44 +57,54 @@ class GuestBus:
         self._windows: Final = windows
 
     def locate(self, gva: int, size: int, *, write: bool = False) -> list[Piece]:
-        first = min(size, PAGE_SIZE - gva % PAGE_SIZE)
-        parts = [(gva, first)] if first == size else [(gva, first), ((gva + first) & MASK_64, size - first)]
-        return [Piece(at, self.vcpu.translate(at, write=write), length) for at, length in parts]
+        translate, first = self.vcpu.translate, PAGE_SIZE - gva % PAGE_SIZE
+        if size <= first:
+            return [Piece(gva, translate(gva, write=write), size)]
+        second = (gva + first) & MASK_64
+        return [
+            Piece(gva, translate(gva, write=write), first),
+            Piece(second, translate(second, write=write), size - first),
+        ]
 
     def load(self, pieces: Iterable[Piece]) -> int:
         value = shift = 0
-        for piece in pieces:
-            window = self._window(piece.gpa)
+        for gva, gpa, size in pieces:
+            window = self._window(gpa)
             if window is None:
-                part = int.from_bytes(self.vcpu.read_linear(piece.gva, piece.size), "little")
+                part = int.from_bytes(self.vcpu.read_linear(gva, size), "little")
+            elif size in CYCLES:
+                part = window.read(gpa - window.first, size)
             else:
                 part = 0
-                for at, size in _cycles(piece):
-                    part |= window.read(at - window.first, size) << 8 * (at - piece.gpa)
+                for at, width in _cycles(gpa, size):
+                    part |= window.read(at - window.first, width) << 8 * (at - gpa)
             value |= part << shift
-            shift += 8 * piece.size
+            shift += 8 * size
         return value
 
     def store(self, pieces: Iterable[Piece], value: int) -> Reply:
-        for piece in pieces:
-            window = self._window(piece.gpa)
+        for gva, gpa, size in pieces:
+            window = self._window(gpa)
             if window is None:
-                self.vcpu.write_linear(piece.gva, (value & (1 << 8 * piece.size) - 1).to_bytes(piece.size, "little"))
+                self.vcpu.write_linear(gva, (value & (1 << 8 * size) - 1).to_bytes(size, "little"))
             else:
-                for at, size in _cycles(piece):
-                    reply = window.write(at - window.first, size, value >> 8 * (at - piece.gpa) & (1 << 8 * size) - 1)
+                for at, width in _cycles(gpa, size):
+                    reply = window.write(at - window.first, width, value >> 8 * (at - gpa) & (1 << 8 * width) - 1)
                     if reply is not None:
                         return reply
-            value >>= 8 * piece.size
+            value >>= 8 * size
         return NEXT
 
     def _window(self, gpa: int) -> Window | None:
-        return next((window for window in self._windows if window.first <= gpa <= window.last), None)
+        for window in self._windows:
+            if window.first <= gpa <= window.last:
+                return window
+        return None
 
 
-def _cycles(piece: Piece) -> list[tuple[int, int]]:
+def _cycles(gpa: int, size: int) -> list[tuple[int, int]]:
     """(gpa, size) of each cycle: one where a device takes the piece whole, two for 16 bytes, else one a byte."""
-    if piece.size in CYCLES:
-        return [(piece.gpa, piece.size)]
-    width = WIDEST if piece.size == 2 * WIDEST else 1
-    return [(piece.gpa + at, width) for at in range(0, piece.size, width)]
+    if size in CYCLES:
+        return [(gpa, size)]
+    width = WIDEST if size == 2 * WIDEST else 1
+    return [(gpa + at, width) for at in range(0, size, width)]
