@@ -3,6 +3,7 @@
 #   make batches   what multicalls and rings save, as a table; ARGS="--plot FILE.svg" draws it
 #   make test      the test suite
 #   make fuzz      random guests: GUESTS=20000 SEED=1 WORKERS=2
+#   make differential   the emulator against the engine: EXAMPLES=100000 SEED=1
 #   make lint      ruff, mypy, import-linter
 #   make bench     the benchmark suite, and its ratios to Unicorn's own Python binding
 #   make clean     remove what these made
@@ -16,7 +17,7 @@ BUILD  := pyproject.toml setup.py \
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
             $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: compare batches test fuzz lint bench install needs clean
+.PHONY: compare batches test fuzz differential lint bench install needs clean
 
 compare: $(STAMP)
 	$(BIN)/pvkit compare $(ARGS)
@@ -29,6 +30,9 @@ test: $(STAMP)
 
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --guests $(or $(GUESTS),20000) --seed $(or $(SEED),1) --workers $(or $(WORKERS),2)
+
+differential: $(STAMP)
+	$(BIN)/python -m tests.differential --examples $(or $(EXAMPLES),100000) --seed $(or $(SEED),1)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -109,14 +109,14 @@ ERRATA: Final = (
     ),
     Erratum(
         "CR8 takes reserved bits",
-        "vol. 3, 10.8.6.1: bits 63-4 are reserved and are #GP(0)",
+        "vol. 3, 11.8.6.1: bits 63-4 are reserved and are #GP(0)",
         lambda case: case.text == "mov cr8, rax" and case.rax > 15,
         _refused,
         Privileged("mov cr8, rax", 16),
     ),
     Erratum(
         "CR8 reads 0: the engine has no local APIC",
-        "vol. 3, 10.8.6.1: CR8 is bits 7-4 of the TPR",
+        "vol. 3, 11.8.6.1: CR8 is bits 7-4 of the TPR",
         lambda case: case.text == "mov cr8, rax" and case.rax <= 15,
         _with(cr8=lambda case, _value: case.rax),
         Privileged("mov cr8, rax", 7),

@@ -121,6 +121,7 @@ class PlainCpu:
         self.pages[STACK] = bytearray(case.stack)
         self.device = self.pages.pop(DEVICE)
         self.cycles = 0
+        self.located: list[int] = []  # the gva of each piece that was asked for
 
     def get(self, register: int) -> int:
         return self.registers[register]
@@ -145,6 +146,7 @@ class PlainCpu:
         return (self.features,) * 4
 
     def translate(self, gva: int, *, write: bool = False) -> int:
+        self.located.append(gva)
         if gva & ~(PAGE - 1) not in MAPPED:
             raise GuestFault(PF, 2 * write)
         return gva
@@ -168,11 +170,15 @@ class PlainCpu:
         self.device[offset : offset + size] = value.to_bytes(size, "little")
 
 
+def bus_of(cpu: Any) -> GuestBus:
+    """Its memory, and the device in the middle of it."""
+    return GuestBus(cpu, [Window("test", DEVICE, DEVICE + PAGE - 1, cpu.read_device, cpu.write_device)])
+
+
 def emulate(case: Case, features: int = 0xFFFF_FFFF) -> tuple[After, PlainCpu]:
     """What the operation leaves, and the processor that it left it in. features: every word of its CPUID."""
     cpu: Any = PlainCpu(case, features)
-    insn = case.insn
-    bus = GuestBus(cpu, [Window("test", DEVICE, DEVICE + PAGE - 1, cpu.read_device, cpu.write_device)])
+    insn, bus = case.insn, bus_of(cpu)
     try:
         while True:
             reply = insn.operation(bus, insn)
