@@ -57,9 +57,9 @@ class MemoryInstruction(Instruction):
     those that have both, IMUL, SHLD and SHRD. high_byte: it is AH, CH, DH or BH. register_bytes: its width, which MOVZX
     and MOVSX make another. to_memory: the operand in memory is the destination. plain: MOV of a whole register of 4 or
     8 bytes, or of an immediate. repeated: REP, REPE or REPNE before a string operation; until_equal: it is REPNE.
-    at_rsi, at_rdi: 1 where a string has an operand there; base and index are NO_REGISTER then. bit_string: 1 where a bit
-    offset in `register` reaches beyond the operand. stack_bytes: what moves at RSP besides: POP +2 or +8, PUSH and CALL
-    -2 or -8. POP's base RSP has its increment in `displacement`, which is signed.
+    at_rsi, at_rdi: 1 where a string has an operand there; base and index are NO_REGISTER then. bit_string: 1 where a
+    bit offset in `register` reaches beyond the operand. stack_bytes: what moves at RSP besides: POP +2 or +8, PUSH and
+    CALL -2 or -8. POP's base RSP has its increment in `displacement`, which is signed.
     operation: what carries it out (pv.emulate.operations).
     """
 
@@ -78,7 +78,7 @@ class MemoryInstruction(Instruction):
     operation: Operation
 
     def operands(self) -> tuple[Operand, ...]:
-        """Every operand in memory, at most two, in the order in which they are looked at; of a string its next element."""
+        """Those in memory, at most two, in the order in which they are looked at; of a string the next element."""
         size, mask, none = self.operand_bytes, self.address_mask, NO_REGISTER
         if self.at_rsi or self.at_rdi:
             source = (Operand(RSI, none, 1, 0, self.segment, mask, size, False),)
@@ -120,7 +120,8 @@ def decode_memory(code: bytes, rip: int) -> MemoryInstruction | None:
     if operands is None or known is None or raw.is_jmp_far_indirect or raw.is_call_far_indirect:
         return None
     register, immediate = operands.register, operands.immediate
-    size, to_memory = MemorySizeExt.size(raw.memory_size), operands.position == 0
+    size, source_first = MemorySizeExt.size(raw.memory_size), raw.op_kind(0) in AT_RSI  # CMPS names RSI's first
+    to_memory = operands.position == 0 and not source_first
     number, width = NO_REGISTER, 0
     if register != Register.NONE:
         number, width = RegisterExt.number(RegisterExt.full_register(register)), RegisterExt.size(register)

@@ -7,11 +7,11 @@ from typing import Final
 
 from tests.differential.cases import Case, make
 from tests.differential.errata import expected
+from tests.differential.guests import GuestProcessor
 from tests.differential.privileged import emulated
 from tests.differential.privileged import make as make_privileged
 from tests.differential.privileged_errata import expected as privileged_expected
 from tests.differential.processors import After, emulate, native
-from tests.differential.trapped import TrapProcessor
 
 FAULTS: Final = {-1: "done", 0: "#DE", 6: "#UD", 11: "#NP", 13: "#GP", 14: "#PF"}
 
@@ -34,10 +34,10 @@ def hold_privileged(genome: bytes) -> int:
 
 
 class Campaign:
-    """Compares cases by their genomes; what came of them is in `tally`. Close it."""
+    """Compares cases by their genomes, exits under `technique`; what came of them is in `tally`. Close it."""
 
-    def __init__(self) -> None:
-        self.memory, self.device = TrapProcessor(device=False), TrapProcessor(device=True)
+    def __init__(self, technique: str) -> None:
+        self.memory, self.device = (GuestProcessor(technique, device=device) for device in (False, True))
         self.tally: Counter[str] = Counter()
 
     def compare_operation(self, genome: bytes) -> None:
@@ -57,7 +57,7 @@ class Campaign:
         self.tally["reached the device"] += cpu.cycles > 0
 
     def compare_exits(self, genome: bytes) -> None:
-        """Under trap: the device's page a device, against the same page as memory. Raises Difference."""
+        """The device's page a device, against the same page as memory. Raises Difference."""
         case = make(genome)
         if case is None:
             self.tally["not encodable"] += 1

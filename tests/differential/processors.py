@@ -121,7 +121,7 @@ class PlainCpu:
         self.pages[STACK] = bytearray(case.stack)
         self.device = self.pages.pop(DEVICE)
         self.cycles = 0
-        self.located: list[int] = []  # the gva of each piece that was asked for
+        self.located: dict[int, bool] = {}  # the gva of each piece that was asked for: whether to write it
 
     def get(self, register: int) -> int:
         return self.registers[register]
@@ -146,7 +146,7 @@ class PlainCpu:
         return (self.features,) * 4
 
     def translate(self, gva: int, *, write: bool = False) -> int:
-        self.located.append(gva)
+        self.located[gva] = self.located.get(gva, False) or write
         if gva & ~(PAGE - 1) not in MAPPED:
             raise GuestFault(PF, 2 * write)
         return gva

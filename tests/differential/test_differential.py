@@ -17,29 +17,37 @@ from tests.differential.campaign import Campaign
 from tests.differential.cases import GENOME_BYTES, make
 from tests.differential.errata import ERRATA, Erratum
 from tests.differential.forms import FORMS
+from tests.differential.guests import GUESTS
 from tests.differential.processors import emulate, native
 
 GENOMES = st.binary(min_size=GENOME_BYTES, max_size=GENOME_BYTES)
-QUICK = settings(max_examples=1000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
 def campaign() -> Iterator[Campaign]:
-    made = Campaign()
+    made = Campaign("trap")
     yield made
     made.close()
 
 
-@QUICK
+@pytest.fixture(scope="module", params=list(GUESTS))
+def under(request: pytest.FixtureRequest) -> Iterator[Campaign]:
+    made = Campaign(request.param)
+    yield made
+    made.close()
+
+
+@settings(QUICK, max_examples=1000)
 @given(GENOMES)
 def test_operations(campaign: Campaign, genome: bytes) -> None:
     campaign.compare_operation(genome)
 
 
-@QUICK
+@settings(QUICK, max_examples=500)
 @given(GENOMES)
-def test_exits(campaign: Campaign, genome: bytes) -> None:
-    campaign.compare_exits(genome)
+def test_exits(under: Campaign, genome: bytes) -> None:
+    under.compare_exits(genome)
 
 
 def test_every_instruction_of_the_table_is_drawn() -> None:

@@ -178,6 +178,7 @@ cdef void note_operands(pv_decoded *slot, insn) except *:
         to = &slot.operand[slot.operands]
         to.base, to.index, to.segment, to.scale = operand.base, operand.index, operand.segment, operand.scale
         to.displacement, to.mask, to.size, to.write = operand.displacement, operand.mask, operand.size, operand.write
+        to.bits = operand.bits
         slot.operands += 1
 
 

@@ -138,7 +138,7 @@ cdef extern from "native/vcpu.h" nogil:
     struct pv_operand:
         int64_t displacement
         uint64_t mask
-        int8_t base, index, segment
+        int8_t base, index, segment, bits
         uint8_t scale, size, write
     enum: PV_OPERANDS, PV_PORT_MAP
     struct pv_decoded:

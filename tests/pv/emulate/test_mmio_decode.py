@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pv.emulate.decode import NO_REGISTER
-from pv.emulate.mmio_decode import MemoryInstruction, decode_memory, decode_trapped
+from pv.emulate.mmio_decode import MemoryInstruction, Operand, decode_memory, decode_trapped
 from pv.exits import Direction, Reason
 from tests.pv.engines.unicorn.guests import assemble
 
@@ -93,6 +93,32 @@ def test_a_string_has_the_segment_of_rsi_and_no_register_of_an_address() -> None
     insn = decoded(".byte 0x65, 0x67, 0xa4")  # gs, 32-bit addresses, movsb
     assert (insn.base, insn.index, insn.scale, insn.displacement) == (NO_REGISTER, NO_REGISTER, 1, 0)
     assert (insn.segment, insn.address_mask) == (5, (1 << 32) - 1)
+
+
+RBX, RSP, RSI, RDI = 3, 4, 6, 7
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mov [rbx], eax", [(RBX, 4, True)]), ("cmp [rbx], eax", [(RBX, 4, False)]), ("stosw", [(RDI, 2, True)]),
+        ("lodsq", [(RSI, 8, False)]), (".byte 0xa4", [(RSI, 1, False), (RDI, 1, True)]), ("scasb", [(RDI, 1, False)]),
+        ("cmpsb", [(RSI, 1, False), (RDI, 1, False)]), ("push qword ptr [rbx]", [(RBX, 8, False), (RSP, 8, True)]),
+        ("pop word ptr [rbx]", [(RSP, 2, False), (RBX, 2, True)]), ("call [rbx]", [(RBX, 8, False), (RSP, 8, True)]),
+        ("jmp [rbx]", [(RBX, 8, False)]), ("movaps [rbx], xmm0", [(RBX, 16, True)]),
+        ("bts [rbx], eax", [(RBX, 4, True)]), ("lock cmpxchg16b [rbx]", [(RBX, 16, True)]),
+        ("div byte ptr [rbx]", [(RBX, 1, False)]),
+    ],
+)  # fmt: skip
+def test_operands(text: str, expected: list[tuple[int, int, bool]]) -> None:
+    assert [(operand.base, operand.size, operand.write) for operand in decoded(text).operands()] == expected
+
+
+def test_the_fields_of_operands() -> None:
+    (operand,) = decoded("btr qword ptr gs:[rbx + rcx*2 - 8], rdx").operands()
+    assert operand == Operand(RBX, 1, 2, -8, 5, (1 << 64) - 1, 8, True, bits=2)
+    _, stack = decoded("push word ptr fs:[rbx]").operands()
+    assert stack == Operand(RSP, NO_REGISTER, 1, -2, NO_REGISTER, (1 << 64) - 1, 2, True)
 
 
 def test_displacements_are_signed_and_pop_counts_its_own_increment() -> None:

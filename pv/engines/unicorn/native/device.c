@@ -79,6 +79,11 @@ static uint64_t operand_gva(struct pv_vcpu *c, const struct pv_operand *o)
 {
     uint64_t at = (uint64_t)o->displacement + (o->base >= 0 ? *pv_register(c, o->base) : 0)
         + (o->index >= 0 ? *pv_register(c, o->index) * o->scale : 0);
+    if (o->bits >= 0) { /* BT and its kin: an offset in bits, of the operand's width and signed */
+        int unused = 64 - 8 * o->size;
+        int64_t offset = (int64_t)(*pv_register(c, o->bits) << unused) >> unused;
+        at += (uint64_t)(offset >> __builtin_ctz(8u * o->size)) * o->size;
+    }
     return (at & o->mask) + (o->segment >= 0 ? pv_segment(c, o->segment)->base : 0);
 }
 

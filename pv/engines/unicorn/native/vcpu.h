@@ -87,8 +87,9 @@ enum { PV_ENTRIES = 4096, PV_INDEX = 8192 };
 struct pv_recorded { uint64_t number, tag, rip, registers[16], eflags, cr3; uint8_t cpl; };
 enum { PV_RECORDS = 64 };
 
-/* An operand in memory, as far as registers give its address. base, index: general registers, -1 for none. */
-struct pv_operand { int64_t displacement; uint64_t mask; int8_t base, index, segment; uint8_t scale, size, write; };
+/* An operand in memory, as far as registers give its address. base, index: general registers, -1 for none.
+ * bits: the register whose bit offset reaches beyond the operand, -1 for none. */
+struct pv_operand { int64_t displacement; uint64_t mask; int8_t base, index, segment, bits; uint8_t scale, size, write; };
 enum { PV_OPERANDS = 2 };
 struct pv_decoded { uint64_t rip; struct pv_operand operand[PV_OPERANDS]; uint8_t operands; uint8_t code[16]; void *insn; uint32_t reason; int64_t key; uint8_t length; };
 enum { PV_DECODED = 1024 };

@@ -1,4 +1,4 @@
-"""A case under technique trap, its middle page memory or a device: the whole way of an exit, not just the operation."""
+"""A case in a guest whose middle page is memory or a device: the whole way of an exit, not just the operation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,20 @@ GPA: Final = 0xD000_0000  # where no memory is
 ENDED: Final = 0x99  # no vector that an instruction here may raise
 
 
-class TrapProcessor:
+class HardwareGuest(TrapGuest):
+    """The same guest at its own CPL 0."""
+
+    technique = "hardware"
+
+
+GUESTS: Final = {"trap": TrapGuest, "hardware": HardwareGuest}
+
+
+class GuestProcessor:
     """One guest for many cases. Faults go through its IDT to stubs that end it with the vector. Close it."""
 
-    def __init__(self, *, device: bool) -> None:
-        self.guest = TrapGuest("hlt")
+    def __init__(self, technique: str, *, device: bool) -> None:
+        self.guest = GUESTS[technique]("hlt")
         self.vcpu, self.memory = self.guest.vcpu, self.guest.memory
         self.device = bytearray(PAGE) if device else None
         self.accesses = 0
