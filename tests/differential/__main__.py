@@ -26,7 +26,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same cases (default: %(default)s)")
     arguments = parser.parse_args()
     campaigns = {technique: Campaign(technique) for technique in GUESTS}
-    exits = arguments.examples // len(campaigns)
     jobs = [
         ("operations", campaigns["trap"].compare_operation, arguments.examples),
         *(

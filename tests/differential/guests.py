@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from pv.devices.bus import Window
 from pv.dispatch import Row
 from pv.emulate.mmio import mmio_rows
+from pv.engines.unicorn import UnicornVcpu
 from pv.exits import Reason, Reply, StopWhy, stop
+from pv.memory import GuestMemory
+from pv.techniques.controls import DEFAULT
 from tests.differential.cases import CODE, DATA, DATA_END, DEVICE, FLAGS, PAGE, STACK, TARGET, Case
 from tests.differential.processors import HLT, After
 from tests.pv.engines.unicorn.guests import TrapGuest
 
 GPA: Final = 0xD000_0000  # where no memory is
+CR8: Final = 1 << 8  # of a control block
 ENDED: Final = 0x99  # no vector that an instruction here may raise
 
 
@@ -20,6 +25,18 @@ class HardwareGuest(TrapGuest):
     """The same guest at its own CPL 0."""
 
     technique = "hardware"
+
+
+class BareGuest(HardwareGuest):
+    """The same with a control block in which nothing of control, debug and descriptor-table registers exits but CR8."""
+
+    def __init__(self, code: str | bytes) -> None:
+        super().__init__(code, engine=_bare)
+
+
+def _bare(memory: GuestMemory, **options: Any) -> UnicornVcpu:
+    controls = replace(DEFAULT, cr_writes=DEFAULT.cr_writes & CR8, dr_reads=0, dr_writes=0)
+    return UnicornVcpu(memory, **{**options, "controls": controls})
 
 
 GUESTS: Final = {"trap": TrapGuest, "hardware": HardwareGuest}

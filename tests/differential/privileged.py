@@ -1,37 +1,29 @@
-"""One privileged instruction, run by the engine at CPL 0 and by the handlers of technique trap; its state is read back.
+"""One privileged instruction where the processor runs it at CPL 0, and under trap, where a handler does.
 
-Natively the guest is in guest mode with nothing intercepted but faults and HLT, its page tables its own. What it reads
-back by MOV and RDMSR is emulated in the one and executed in the other; descriptor tables are read from the vcpu, since
-what reads them does not trap.
+Then all state is read back: by MOV and RDMSR, executed in the one and emulated in the other; descriptor tables from the
+vcpu, since what reads them does not trap.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from guest_sdk.abi import MAP_FLAGS
-from pv.dispatch import ANY_KEY, DispatchTable, Row
-from pv.engines.unicorn import UnicornVcpu
+from pv.dispatch import Row
 from pv.exits import Reason, Reply, StopWhy, stop
-from pv.loaders import load
-from pv.loaders.boot import write_boot_tables
 from pv.memory import GuestMemory
+from tests.differential.guests import BareGuest
 from tests.fuzz.genome import Genome
 from tests.pv.engines.unicorn.guests import (
-    CODE,
     DATA,
     GDT,
     GDT_WORDS,
     IDT,
-    IMAGE_END,
     LDT_SELECTOR,
     TrapGuest,
     assemble,
 )
 
 GENOME_BYTES: Final = 40
-HLT_INTERCEPT: Final = 1 << 0x78 - 0x60
-PAGES: Final = 1024
 ENDED: Final = 0x99
 BUFFER, OPERAND = DATA, DATA + 0x800
 MSRS: Final = {
@@ -148,8 +140,11 @@ def make(data: bytes) -> Privileged:
     if kind in (13, 14, 15):
         selector = genome.choose((*range(0, len(GDT_WORDS) * 8 + 8, 8), LDT_SELECTOR, 0xFFF8)) | genome.number() % 4
         if genome.chance(192):
-            return Privileged(f"mov {genome.choose(('es', 'ds', 'fs', 'gs', 'ss'))}, ax", selector)
+            segment = genome.choose(("es", "ds", "fs", "gs", "ss"))
+            return Privileged(f"mov {segment}, ax", selector if segment != "ss" or selector > 3 else 8)
         text = f"{genome.choose(('lss', 'lfs', 'lgs'))} {genome.choose(('ecx', 'cx'))}, [rbx]"
+        if text.startswith("lss"):
+            selector = selector if selector > 3 else 8  # a null one does not trap: docs/holes.md
         offset = genome.bytes(4 if "ecx" in text else 2)
         return Privileged(text, operand=offset + selector.to_bytes(2, "little"))
     return Privileged(genome.choose(("clts", "swapgs", "cli", "sti", "wbinvd", "invd", "xor eax, eax")), value())
@@ -182,35 +177,25 @@ def left(vcpu: Any, memory: GuestMemory) -> Left:
     return Left(-1, dict(zip(FIELDS, seen, strict=True)))
 
 
-def _ended(exit: Any) -> Reply:
-    return stop(ENDED if exit.reason == Reason.HLT else exit.key)
+def _ended(_exit: object) -> Reply:
+    return stop(ENDED)
 
 
-def natively(case: Privileged) -> Left:
-    memory = GuestMemory(4 << 20)
-    vcpu: Any = UnicornVcpu(
-        memory, decode=lambda _code, _rip: None, monitor_pages=256, translation_buffer_bytes=1 << 20, mode="paravirt"
-    )
-    try:
-        vcpu.bind(DispatchTable([Row(reason, ANY_KEY, ANY_KEY, _ended, "test") for reason in Reason]))
-        image = load(program(case).ljust(IMAGE_END - CODE, b"\x90"), memory.size_bytes)
-        image.place(memory)
-        place(memory, case)
-        state = write_boot_tables(memory, image)
-        vcpu.tables.map(0, 0, 0, PAGES, sum(MAP_FLAGS.values()))
-        vcpu.guest_mode(HLT_INTERCEPT, 0, 0, 0xFFFF_FFFF, vcpu.tables.root_gpa(0))
-        vcpu.start_guest_tables(state.rip, state.rsp, state.cr3, state.gdt_base, state.gdt_limit)
-        return left(vcpu, memory)
-    finally:
-        vcpu.close()
-        memory.close()
-
-
-def emulated(case: Privileged) -> Left:
-    with TrapGuest(program(case)) as guest:
+def run(case: Privileged, kind: type[TrapGuest]) -> Left:
+    """What `case` leaves in such a guest. Faults go through its IDT to stubs that end it with the vector."""
+    with kind(program(case)) as guest:
         place(guest.memory, case)
         guest.vcpu.virtual.tr_selector = 0
         for vector in range(32):
             guest.gate(vector, ist=1)
         guest.answer(Row(Reason.HLT, 0, 0, _ended, "test", "HLT"))
         return left(guest.vcpu, guest.memory)
+
+
+def natively(case: Privileged) -> Left:
+    """By the processor itself at CPL 0; CR8, and MSRs that no guest has to itself, have the same handlers here."""
+    return run(case, BareGuest)
+
+
+def emulated(case: Privileged) -> Left:
+    return run(case, TrapGuest)

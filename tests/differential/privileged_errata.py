@@ -26,17 +26,13 @@ from pv.emulate.architecture import (
     MASK_32,
     canonical,
 )
-from tests.differential.privileged import CR4, MSRS, Left, Privileged, natively
+from tests.differential.privileged import CR4, Left, Privileged, natively
 
 OFFERED_CR4: Final = (
     CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT
 )  # by the CPUID that a guest sees
-OFFERED_EFER, LME = 0xD01, 1 << 8
-ADDRESSES: Final = ("LSTAR", "CSTAR", "FS_BASE", "GS_BASE", "KERNEL_GS_BASE", "SYSENTER_ESP", "SYSENTER_EIP")
-PAT_TYPES: Final = frozenset((0, 1, 4, 5, 6, 7))
 DR6_BIT_12: Final = 1 << 12
 REFUSED: Final = Left(GENERAL_PROTECTION, {})
-NAMES: Final = {index: name for name, index in MSRS.items()}
 
 
 class Erratum(NamedTuple):
@@ -63,26 +59,10 @@ def _with(**state: Callable[[Privileged, int], int]) -> Callable[[Privileged, Le
     return mend
 
 
-def _written(case: Privileged) -> int:
-    return (case.rdx & MASK_32) << 32 | case.rax & MASK_32
-
-
 def _bad_cr0(case: Privileged) -> bool:
     value = case.rax
     paging = value & (CR0_PE | CR0_PG) == CR0_PE | CR0_PG
     return case.text == "mov cr0, rax" and (value > MASK_32 or not paging or value & (CR0_NW | CR0_CD) == CR0_NW)
-
-
-def _bad_msr(case: Privileged) -> bool:
-    if case.text != "wrmsr":
-        return False
-    name, value = NAMES[case.rcx], _written(case)
-    return (
-        (name in ADDRESSES and not canonical(value))
-        or (name == "FMASK" and value > MASK_32)
-        or (name == "EFER" and bool(value & ~OFFERED_EFER or not value & LME))
-        or (name == "PAT" and not PAT_TYPES.issuperset(value.to_bytes(8, "little")))
-    )
 
 
 ERRATA: Final = (
@@ -106,20 +86,6 @@ ERRATA: Final = (
         lambda case: case.text == "mov cr4, rax" and bool(case.rax & ~OFFERED_CR4 or not case.rax & CR4_PAE),
         _refused,
         Privileged("mov cr4, rax", CR4 | 1 << 13),
-    ),
-    Erratum(
-        "CR8 takes reserved bits",
-        "vol. 3, 11.8.6.1: bits 63-4 are reserved and are #GP(0)",
-        lambda case: case.text == "mov cr8, rax" and case.rax > 15,
-        _refused,
-        Privileged("mov cr8, rax", 16),
-    ),
-    Erratum(
-        "CR8 reads 0: the engine has no local APIC",
-        "vol. 3, 11.8.6.1: CR8 is bits 7-4 of the TPR",
-        lambda case: case.text == "mov cr8, rax" and case.rax <= 15,
-        _with(cr8=lambda case, _value: case.rax),
-        Privileged("mov cr8, rax", 7),
     ),
     Erratum(
         "DR6 and DR7 take bits 63-32",
@@ -150,27 +116,6 @@ ERRATA: Final = (
         lambda case: case.text == "ltr ax" and not case.rax & 0xFFFC,
         _refused,
         Privileged("ltr ax", 3),
-    ),
-    Erratum(
-        "an MSR that does not exist reads 0",
-        "vol. 2, RDMSR: #GP(0) if ECX is a reserved or unimplemented address",
-        lambda case: case.text == "rdmsr" and case.rcx not in NAMES,
-        _refused,
-        Privileged("rdmsr", rcx=0x1234_5678),
-    ),
-    Erratum(
-        "WRMSR takes what the register cannot hold",
-        "vol. 2, WRMSR: #GP(0) for a non-canonical address, and for reserved bits; vol. 3, 11.12.2: the types of PAT",
-        _bad_msr,
-        _refused,
-        Privileged("wrmsr", 0, 1 << 15, MSRS["LSTAR"]),
-    ),
-    Erratum(
-        "IA32_SYSENTER_CS keeps 16 bits",
-        "vol. 4, table 2-2: bits above the selector are not used, which is not that they are 0",
-        lambda case: case.text == "wrmsr" and NAMES[case.rcx] == "SYSENTER_CS",
-        _with(SYSENTER_CS=lambda case, _value: _written(case)),
-        Privileged("wrmsr", 0x1_0008, 0, MSRS["SYSENTER_CS"]),
     ),
 )
 
