@@ -44,7 +44,7 @@ def main() -> int:
                 compare(dice.randbytes(GENOME_BYTES))
             except Difference as difference:
                 found += 1
-                print(f"{name}, example {number} of seed {arguments.seed}: {difference}")
+                print(f"{name}, example {number} of seed {arguments.seed}: {difference}", flush=True)
         counts = sum((made.tally for made in campaigns.values()), Counter())
         text = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
         print(f"{name}: {examples} in {time.monotonic() - started:.0f} s: {text}", flush=True)
