@@ -21,6 +21,7 @@ TABLES_VERBS: Final = frozenset({"create", "destroy", "activate", "map", "unmap"
 SHADOW_VERBS: Final = frozenset({"load", "invalidate", "flush", "statistics"})
 VCPU_VERBS: Final = frozenset(
     {
+        *("xmm", "set_xmm", "jump"),
         *("get", "set", "selector", "load_segment", "far_transfer", "interrupt_return", "system_return", "swap_gs"),
         *("read_linear", "write_linear", "cpuid", "set_task_switched", "write_code", "inject", "request_interrupt"),
         *("set_trap", "set_kernel_stack", "set_syscall_entry", "call", "set_clock_page", "set_event_page"),
