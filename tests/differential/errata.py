@@ -68,6 +68,12 @@ def _relative_with_immediate(case: Case) -> bool:
     return bool(Decoder(64, case.code, ip=CODE).decode().is_ip_rel_memory_operand)
 
 
+def strays(case: Case) -> bool:
+    """Whether the engine's mistaken byte is in another page: what then reaches a device is not what was meant to."""
+    first, last = case.linear() - 1, case.linear() + case.insn.operand_bytes - 1
+    return _relative_with_immediate(case) and first // PAGE != last // PAGE
+
+
 def _far_away(case: Case) -> bool:
     target = case.operand() if case.insn.mnemonic in ("call", "jmp") else None
     return target is not None and not canonical(target)
