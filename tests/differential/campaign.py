@@ -13,7 +13,7 @@ from tests.differential.privileged import make as make_privileged
 from tests.differential.privileged_errata import expected as privileged_expected
 from tests.differential.processors import After, emulate, native
 
-FAULTS: Final = {-1: "done", 0: "#DE", 6: "#UD", 11: "#NP", 12: "#SS", 13: "#GP", 14: "#PF"}
+FAULTS: Final = {-1: "done", 0: "#DE", 1: "#DB", 6: "#UD", 11: "#NP", 12: "#SS", 13: "#GP", 14: "#PF"}
 
 
 class Difference(AssertionError):

@@ -22,6 +22,8 @@ from pv.emulate.architecture import (
     CR4_PGE,
     CR4_PSE,
     CR4_TSD,
+    DEBUG,
+    DR7_GD,
     GENERAL_PROTECTION,
     MASK_32,
     canonical,
@@ -100,6 +102,13 @@ ERRATA: Final = (
         lambda case: case.text == "mov dr6, rax" and bool(case.rax & DR6_BIT_12),
         _with(dr6=lambda _case, value: value & ~DR6_BIT_12),
         Privileged("mov dr6, rax", DR6_BIT_12),
+    ),
+    Erratum(
+        "DR7.GD detects nothing",
+        "vol. 3, 17.2.4: with GD set, #DB before the next MOV from or to a debug register",
+        lambda case: case.text == "mov dr7, rax" and case.rax <= MASK_32 and bool(case.rax & DR7_GD),
+        lambda _case, _left: Left(DEBUG, {}),
+        Privileged("mov dr7, rax", DR7_GD),
     ),
     Erratum(
         "LGDT and LIDT take a base that is not canonical",
