@@ -16,11 +16,12 @@ from iced_x86 import Decoder
 from pv.emulate.alu import ZF
 from pv.emulate.architecture import GENERAL_PROTECTION, canonical
 from pv.emulate.operations_vectors import ALIGNED
-from tests.differential.cases import CODE, DEVICE, PAGE, Case
+from tests.differential.cases import CODE, DATA, DEVICE, PAGE, Case
 from tests.differential.processors import After
 
 Run = Callable[[Case], After]
 LOCK, NOP = b"\xf0", b"\x90"
+MOVSXD, MOV = 0x63, b"\x8b"  # opcodes of one byte; no prefix has these values
 PREFIXES: Final = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3))
 HIGH: Final = 0xDEAD_BEEF << 32
 RBX: Final = 3
@@ -68,10 +69,22 @@ def _relative_with_immediate(case: Case) -> bool:
     return bool(Decoder(64, case.code, ip=CODE).decode().is_ip_rel_memory_operand)
 
 
+def _narrow_movsxd(case: Case) -> bool:
+    return case.insn.mnemonic == "movsxd" and case.insn.operand_bytes == 2
+
+
+def _as_mov(case: Case, run: Run) -> After:
+    """Of 16 bits there is nothing to extend: MOV r16, r/m16 has the same operands."""
+    at = next(i for i, byte in enumerate(case.code) if byte == MOVSXD)
+    return run(replace(case, code=case.code[:at] + MOV + case.code[at + 1 :]))
+
+
 def strays(case: Case) -> bool:
-    """Whether the engine's mistaken byte is in another page: what then reaches a device is not what was meant to."""
-    first, last = case.linear() - 1, case.linear() + case.insn.operand_bytes - 1
-    return _relative_with_immediate(case) and first // PAGE != last // PAGE
+    """Whether bytes that the engine is mistaken to access lie in another page, so that a device is reached or is not."""
+    at, size = case.linear(), case.insn.operand_bytes
+    return (_relative_with_immediate(case) and (at - 1) // PAGE != (at + size - 1) // PAGE) or (
+        _narrow_movsxd(case) and at // PAGE != (at + 3) // PAGE
+    )
 
 
 def _far_away(case: Case) -> bool:
@@ -120,6 +133,13 @@ ERRATA: Final = (
         _relative_with_immediate,
         _next_displacement,
         _at_device("SHLD_RM64_R64_IMM8", "480fa41d" + (DEVICE - CODE - 9).to_bytes(4, "little").hex() + "04", 0x1234),
+    ),
+    Erratum(
+        "MOVSXD of 16 bits reads 32",
+        "vol. 2, MOVSX/MOVSXD: 63 /r of operand size 16 moves a word",
+        _narrow_movsxd,
+        _as_mov,
+        replace(_at_device("MOVSXD_R16_RM16", "66638bfe2f0000", 0), registers=[0, 0, 0, DATA, *[0] * 12]),
     ),
     Erratum(
         "near CALL and JMP take an address that is not canonical",

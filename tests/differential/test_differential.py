@@ -81,5 +81,5 @@ def test_an_erratum_is_real_and_the_emulator_follows_the_manual(erratum: Erratum
     assert erratum.manual.startswith("vol. ")
     after, cpu = emulate(witness)
     assert after.difference(wanted) == ""
-    assert cpu.cycles or after.fault == 13
+    assert cpu.cycles or after.fault == 13 or not witness.reaches_device
     assert native().run(witness).difference(wanted)
