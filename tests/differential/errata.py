@@ -80,7 +80,7 @@ def _as_mov(case: Case, run: Run) -> After:
 
 
 def strays(case: Case) -> bool:
-    """Whether bytes that the engine is mistaken to access lie in another page, so that a device is reached or is not."""
+    """Whether what the engine accesses by mistake lies in another page, so that a device is reached or is not."""
     at, size = case.linear(), case.insn.operand_bytes
     return (_relative_with_immediate(case) and (at - 1) // PAGE != (at + size - 1) // PAGE) or (
         _narrow_movsxd(case) and at // PAGE != (at + 3) // PAGE
