@@ -45,7 +45,7 @@ STATUSES: Final = {
 def run(
     guest: Annotated[Path, typer.Argument(help="An ELF or flat image.", metavar="GUEST")],
     technique: Annotated[
-        str, typer.Option(metavar="NAME", help="paravirt; trap or hardware for unmodified guests.")
+        str, typer.Option(metavar="NAME", help="paravirt; for unmodified guests trap, hardware, hardware-apicv.")
     ] = "paravirt",
     memory: Annotated[str, typer.Option(metavar="SIZE", help="Guest memory, such as 16MiB.")] = "16MiB",
     isolation: Annotated[
