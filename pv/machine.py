@@ -185,7 +185,9 @@ class Machine(Life, Branching):
                 "technique 'paravirt' does"
             )
         if image.abi_version is None and self.technique.takes_hypercalls:
-            self._note("the guest does not say that it makes hypercalls; 'trap' and 'hardware' run one made for a plain PC")
+            self._note(
+                "the guest does not say that it makes hypercalls; 'trap' and 'hardware' run one made for a plain PC"
+            )
 
     def run(self, timeout: float | None = None, max_exits: int | None = None) -> Outcome:
         """Run the guest until it ends, for `timeout` seconds of the host, or for `max_exits` exits.
