@@ -1,0 +1,132 @@
+"""How is a row measured? Two counts of operations for exact exits, and a run long enough for its time."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bench.compare import MEMORY, TIMEOUT_S, Run, how_it_ended
+from bench.nano import paravirt, unmodified
+from bench.nano.native import run_native
+from bench.nano.rows import NATIVE, PARAVIRT, ROWS, NanoRow
+from pv.machine import Machine
+from pv.plugin import foreign_plugins
+from pv.report.comparison import WELL
+from pv.report.nano import NanoCell
+from pv.techniques import TECHNIQUES
+
+FEW, MORE = 1024, 2048  # operations of the runs that are counted
+CONSOLE_PORT: Final = "0x3f8"
+CONSOLE_STATUS: Final = "0x3fd"
+LENGTHS: Final = (8_192, 65_536, 524_288, 4_194_304)  # of the timed run: the first that takes ENOUGH_S
+ENOUGH_S: Final = 0.02
+COLUMNS: Final = (NATIVE, *TECHNIQUES)
+
+
+@dataclass
+class Images:
+    """The guests of one row, each built once: all but paravirt's are the same bytes."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        self.built: dict[tuple[bool, int], bytes] = {}
+
+    def get(self, column: str, operations: int) -> bytes:
+        key = column == PARAVIRT, operations
+        if key not in self.built:
+            self.built[key] = (paravirt if key[0] else unmodified).build(self.name, operations)
+        return self.built[key]
+
+
+def run_column(image: bytes, column: str) -> Run:
+    """One run. Exits that print the result are left out: they are as many as it has digits."""
+    if column == NATIVE:
+        seconds, console, ended = run_native(image, MEMORY)
+        return Run(seconds, {}, console, ended)
+    with Machine(memory=MEMORY, technique=column, disabled_plugins=foreign_plugins()) as machine:
+        machine.load(image)
+        outcome = machine.run(timeout=TIMEOUT_S)
+    exits = dict(outcome.exits)
+    for (reason, key), count in outcome.by_key.items():
+        if key.split()[-1:] and (CONSOLE_PORT in key or CONSOLE_STATUS in key):
+            exits[reason] -= count
+    return Run(outcome.seconds, exits, outcome.console, how_it_ended(outcome))
+
+
+def measure_rows(
+    names: Sequence[str] = (),
+    columns: Sequence[str] = COLUMNS,
+    *,
+    repeat: int = 3,
+    timed: bool = True,
+    on_run: Callable[[str, str], None] = lambda _row, _column: None,
+) -> list[NanoCell]:
+    """The cells of each row, all rows where none is named. timed=False counts exits alone."""
+    chosen = [row for row in ROWS if row.name in names or not names]
+    return [cell for row in chosen for cell in measure_row(row, columns, repeat, timed, on_run)]
+
+
+def measure_row(
+    row: NanoRow, columns: Sequence[str], repeat: int, timed: bool, on_run: Callable[[str, str], None]
+) -> list[NanoCell]:
+    """The cells of one row, in the order of `columns`."""
+    images = Images(row.name)
+    cells = {}
+    for column in columns:
+        on_run(row.name, column)
+        if row.reason(column) is None:
+            cells[column] = measure_cell(row, column, images, repeat, timed)
+    agree = len({cell.result for cell in cells.values()}) <= 1 and all(cell.ended == WELL for cell in cells.values())
+    return [
+        fill(cells[column], agree if len(cells) > 1 else None)
+        if column in cells
+        else NanoCell(row.name, row.study, row.operation, column, row.reason(column))
+        for column in columns
+    ]
+
+
+def fill(cell: NanoCell, agrees: bool | None) -> NanoCell:
+    """`cell`, with how it stands to the others of its row."""
+    from dataclasses import replace
+
+    return replace(cell, agrees=agrees)
+
+
+def measure_cell(row: NanoRow, column: str, images: Images, repeat: int, timed: bool) -> NanoCell:
+    """One row in one column."""
+    few, more = (run_column(images.get(column, operations), column) for operations in (FEW, MORE))
+    spent = {name: more.exits.get(name, 0) - few.exits.get(name, 0) for name in more.exits}
+    by_reason = {name: count / (MORE - FEW) for name, count in spent.items() if count}
+    operations, seconds = 0, 0.0
+    if timed and WELL == few.ended == more.ended:
+        operations, seconds = time_column(column, images, repeat)
+    return NanoCell(
+        row=row.name,
+        study=row.study,
+        operation=row.operation,
+        technique=column,
+        operations=operations,
+        exits_per_operation=sum(spent.values()) / (MORE - FEW),
+        exits_by_reason=by_reason,
+        seconds=seconds,
+        repeats=repeat,
+        result=more.console.strip(),
+        ended=next((run.ended for run in (few, more) if run.ended != WELL), WELL),
+    )
+
+
+def time_column(column: str, images: Images, repeat: int) -> tuple[int, float]:
+    """(operations, host seconds that they took): a long run less one of FEW, medians of `repeat`."""
+    length = LENGTHS[-1]
+    for candidate in LENGTHS:
+        if run_column(images.get(column, candidate), column).seconds >= ENOUGH_S:
+            length = candidate
+            break
+    short, long = (
+        statistics.median(run_column(images.get(column, operations), column).seconds for _ in range(repeat))
+        for operations in (FEW, length)
+    )
+    return length - FEW, max(long - short, 0.0)
