@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from bench.nano import spaces, unmodified
-from bench.nano.unmodified import KERNEL_GS_BASE, Form, text
+from bench.nano.unmodified import DIVIDING_BYTES, FAULTING_BYTES, KERNEL_GS_BASE, Form, text
 from guest_sdk import abi
 from guest_sdk.builder import Guest
 from guest_sdk.work import FREE_MEMORY, PAGE
@@ -32,15 +32,22 @@ def call(name: str) -> str:
     return f"mov eax, {abi.BY_NAME[name].number:#x}\n    vmcall"
 
 
-def trapped(form: Form, vector: int, error_code: bool, bytes_over: int) -> Form:
+def trapped(form: Form, vector: int, bytes_over: int, *, error_code: bool) -> Form:
     """A form whose exception of `vector` comes by the table of traps, to a handler that steps over the instruction."""
-    drop = "xchg [rsp], rax" if error_code else "push rax"
-    return Form(
-        form.body,
-        f"lea rax, [trapped]\n    mov [traps + 8], rax\n    mov rdi, traps\n    mov esi, 1\n    {call('set_trap_table')}\n    {form.setup}",
-        f"trapped:\n    {drop}\n    add qword ptr [rsp + 8], {bytes_over}\n    inc ebp\n    {call('return_from_event')}",
-        prepare=lambda guest: None if guest.fields("traps", [(4, vector), (4, 0), (8, 0)]) else None,
-    )
+
+    def add_table(guest: Guest) -> None:
+        guest.fields("traps", [(4, vector), (4, 0), (8, "trapped")])
+        guest.call.set_trap_table("traps", 1)
+
+    keep = "xchg [rsp], rax" if error_code else "push rax"  # return_from_event takes RAX from the frame's top
+    handler = f"""
+trapped:
+    {keep}
+    add qword ptr [rsp + 8], {bytes_over}
+    inc ebp
+    {call("return_from_event")}
+"""
+    return Form(form.body, form.setup, handler, prepare=add_table)
 
 
 def events(guest: Guest) -> None:
@@ -59,15 +66,17 @@ def value(guest: Guest) -> None:
 
 
 UPCALL: Final = f"upcall:\n    push rax\n    {call('return_from_event')}"
-REMAP: Final = f"mov rdi, r13\n    mov rsi, r12\n    mov edx, 1\n    mov r10d, 3\n    {call('map')}"  # present, writable
+REMAP: Final = (
+    f"mov rdi, r13\n    mov rsi, r12\n    mov edx, 1\n    mov r10d, 3\n    {call('map')}"  # present, writable
+)
 PAGES: Final = f"mov r12d, {FREE_MEMORY:#x}\n    mov r13, {WINDOW:#x}"
 MODIFY: Final = f"xor r12, {PAGE}\n    {REMAP}"
 
 FORMS: Final[dict[str, Form]] = {
     "cr8wr": Form("mov byte ptr [events + EVENT_PAGE_ENABLED], 0", routines=UPCALL, prepare=events),
     "call/ret": unmodified.FORMS["call/ret"],
-    "pgfault": trapped(unmodified.FORMS["pgfault"], unmodified.PAGE_FAULT, error_code=True, bytes_over=5),
-    "divzero": trapped(unmodified.FORMS["divzero"], unmodified.DIVIDE_ERROR, error_code=False, bytes_over=2),
+    "pgfault": trapped(unmodified.FORMS["pgfault"], unmodified.PAGE_FAULT, FAULTING_BYTES, error_code=True),
+    "divzero": trapped(unmodified.FORMS["divzero"], unmodified.DIVIDE_ERROR, DIVIDING_BYTES, error_code=False),
     "ptemod": Form(MODIFY, PAGES),
     "ptemod, used": Form(f"{MODIFY}\n    mov rax, [r13]", PAGES),
     "cpuid": unmodified.FORMS["cpuid"],

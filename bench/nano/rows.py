@@ -1,4 +1,4 @@
-"""Which operations are measured? A row each: its name in the literature, and what it is not offered by, with the reason."""
+"""Which operations are measured? A row each: its name in the literature, and why a column has no figure for it."""
 
 from __future__ import annotations
 
@@ -48,15 +48,29 @@ ROWS: Final = (
     NanoRow("first touch", PAGING, "a page touched for the first time, which the guest's #PF handler maps"),
     NanoRow("8 spaces", PAGING, "a switch to the next of eight address spaces, and its 16 pages touched"),
     NanoRow("cpuid", VMEXIT, "CPUID leaf 1"),
-    NanoRow("vmcall", VMEXIT, "a hypercall that reads the ABI's version", {UNMODIFIED: "it knows of no monitor to call"}),
+    NanoRow(
+        "vmcall", VMEXIT, "a hypercall that reads the ABI's version", {UNMODIFIED: "it knows of no monitor to call"}
+    ),
     NanoRow("mov_from_cr8", VMEXIT, "MOV from CR8; paravirt: the byte that masks events"),
     NanoRow("mov_dr", VMEXIT, "MOV to DR7", {PARAVIRT: NO_CALL}),
     NanoRow("inl_from_kernel", VMEXIT, "IN from port 0x4d0, the interrupt edge register", {PARAVIRT: NO_CALL}),
     NanoRow("outl_to_kernel", VMEXIT, "OUT to port 0x4d0", {PARAVIRT: NO_CALL}),
     NanoRow("inl_from_qemu", VMEXIT, "IN from port 0x1234, where nothing is", {PARAVIRT: NO_CALL}),
-    NanoRow("inl_from_pmtimer", VMEXIT, "IN from the ACPI timer", {c: "there is no ACPI timer" for c in (PARAVIRT, UNMODIFIED)}),
-    NanoRow("self_ipi", VMEXIT, "an interrupt to oneself by the APIC, its handler, EOI; paravirt: an event", {NATIVE: CHIPS}),
-    NanoRow("self_ipi_sti_hlt", VMEXIT, "the same with interrupts off, then STI; HLT", {NATIVE: CHIPS, PARAVIRT: "waiting for an event that is there returns: see vmcall"}),
+    NanoRow(
+        "inl_from_pmtimer",
+        VMEXIT,
+        "IN from the ACPI timer",
+        dict.fromkeys((PARAVIRT, UNMODIFIED), "there is no ACPI timer"),
+    ),
+    NanoRow(
+        "self_ipi", VMEXIT, "an interrupt to oneself by the APIC, its handler, EOI; paravirt: an event", {NATIVE: CHIPS}
+    ),
+    NanoRow(
+        "self_ipi_sti_hlt",
+        VMEXIT,
+        "the same with interrupts off, then STI; HLT",
+        {NATIVE: CHIPS, PARAVIRT: "waiting for an event that is there returns: see vmcall"},
+    ),
     NanoRow("apic_read", VMEXIT, "a load from the APIC's TPR", {NATIVE: CHIPS, PARAVIRT: NO_APIC}),
     NanoRow("apic_write", VMEXIT, "a store to the APIC's TPR", {NATIVE: CHIPS, PARAVIRT: NO_APIC}),
     NanoRow("rdmsr", VMEXIT, "RDMSR of EFER; paravirt: a call"),
@@ -67,8 +81,12 @@ ROWS: Final = (
     NanoRow("wbinvd", VMEXIT, "WBINVD", {PARAVIRT: NO_CALL}),
     NanoRow("toggle_cr0_wp", VMEXIT, "CR0.WP off and on", {PARAVIRT: "rights are in the calls that map"}),
     NanoRow("toggle_cr4_pge", VMEXIT, "CR4.PGE off and on", {PARAVIRT: "rights are in the calls that map"}),
-    NanoRow("tsc_adjust", VMEXIT, "WRMSR of IA32_TSC_ADJUST", {c: "CPUID offers none" for c in (PARAVIRT, UNMODIFIED)}),
-    NanoRow("tscdeadline", VMEXIT, "WRMSR of IA32_TSC_DEADLINE", {c: "CPUID offers none" for c in (PARAVIRT, UNMODIFIED)}),
-    NanoRow("ipi", VMEXIT, "an interrupt to another processor", {c: ONE for c in (PARAVIRT, UNMODIFIED)}),
-    NanoRow("pci-io", VMEXIT, "a PCI device's port", {c: "there is no PCI" for c in (PARAVIRT, UNMODIFIED)}),
+    NanoRow(
+        "tsc_adjust", VMEXIT, "WRMSR of IA32_TSC_ADJUST", dict.fromkeys((PARAVIRT, UNMODIFIED), "CPUID offers none")
+    ),
+    NanoRow(
+        "tscdeadline", VMEXIT, "WRMSR of IA32_TSC_DEADLINE", dict.fromkeys((PARAVIRT, UNMODIFIED), "CPUID offers none")
+    ),
+    NanoRow("ipi", VMEXIT, "an interrupt to another processor", dict.fromkeys((PARAVIRT, UNMODIFIED), ONE)),
+    NanoRow("pci-io", VMEXIT, "a PCI device's port", dict.fromkeys((PARAVIRT, UNMODIFIED), "there is no PCI")),
 )

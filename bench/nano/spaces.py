@@ -1,4 +1,4 @@
-"""The guests of row `8 spaces`: eight address spaces, gone round, 16 pages touched in each. Nothing changes any table."""
+"""The guests of row `8 spaces`: eight address spaces, gone round, 16 pages touched in each. No table changes."""
 
 from __future__ import annotations
 

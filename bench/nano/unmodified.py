@@ -1,4 +1,4 @@
-"""What does an unmodified kernel execute for each row? Its text for a plain PC, the same bytes native, trapped, in guest mode.
+"""What does an unmodified kernel execute for each row? Its text for a plain PC, the same bytes in every column.
 
 The operation is done in a loop counted in EBX. Handlers count in EBP, which is the result: every column must print it.
 """
@@ -22,6 +22,7 @@ DIVIDE_ERROR, PAGE_FAULT = 0, 14
 KERNEL_GS_BASE: Final = 0xC000_0102
 CR4_PGE: Final = 1 << 7
 TASK_PRIORITY: Final = 0x80
+FAULTING_BYTES, DIVIDING_BYTES = 4, 2  # of `mov al, [r12]` and of `div ecx`
 WHOLE: Final = {  # guests that are more than a loop, most of them the workloads'
     "syscall": syscall.build,
     "first touch": fault.build,
@@ -32,7 +33,7 @@ WHOLE: Final = {  # guests that are more than a loop, most of them the workloads
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """setup, once; body, an operation; routines, beside the loop. handlers: labels by vector. prepare: before paging."""
+    """setup, once; body, an operation; routines, beside the loop. handlers: labels by vector. prepare: before it all."""
 
     body: str
     setup: str = ""
@@ -70,8 +71,12 @@ taken:
 """
 SEND: Final = f"mov dword ptr [r12 + {ICR_LOW:#x}], {TO_SELF | EVENT_VECTOR:#x}"
 APIC_HANDLERS: Final = {EVENT_VECTOR: "taken", SPURIOUS_VECTOR: "spurious"}
-STEP_OVER: Final = "add qword ptr [rsp], 2\n    inc ebp\n    iretq"
 ENTRY: Final = f"mov r12, {DATA | FREE_MEMORY:#x}\n    mov [window_table], r12\n    mov r13, {WINDOW:#x}"
+
+
+def step_over(size_bytes: int) -> str:
+    """Lines of a handler that goes on behind the instruction, the frame's RIP on top."""
+    return f"add qword ptr [rsp], {size_bytes}\n    inc ebp\n    iretq"
 
 
 def apic(body: str) -> Form:
@@ -84,12 +89,14 @@ FORMS: Final[dict[str, Form]] = {
     "cr8wr": Form("mov cr8, rax", "xor eax, eax"),
     "call/ret": Form("call leaf", routines="leaf:\n    ret"),
     "pgfault": Form(
-        "mov al, [r12]\n    nop",  # 4 bytes of load with its REX prefix and displacement, and one to step onto
+        "mov al, [r12]",
         f"mov r12, {WINDOW:#x}",
-        "page_fault:\n    add rsp, 8\n    add qword ptr [rsp], 5\n    inc ebp\n    iretq",
+        f"page_fault:\n    add rsp, 8\n    {step_over(FAULTING_BYTES)}",
         {PAGE_FAULT: "page_fault"},
     ),
-    "divzero": Form("div ecx", "xor ecx, ecx", f"divide_error:\n    {STEP_OVER}", {DIVIDE_ERROR: "divide_error"}),
+    "divzero": Form(
+        "div ecx", "xor ecx, ecx", f"divide_error:\n    {step_over(DIVIDING_BYTES)}", {DIVIDE_ERROR: "divide_error"}
+    ),
     "ptemod": Form(f"xor r12, {PAGE}\n    mov [window_table], r12", ENTRY, prepare=add_window),
     "ptemod, used": Form(
         f"xor r12, {PAGE}\n    mov [window_table], r12\n    invlpg [r13]\n    mov rax, [r13]", ENTRY, prepare=add_window
@@ -109,8 +116,12 @@ FORMS: Final[dict[str, Form]] = {
     "pause": Form("pause"),
     "invlpg": Form("invlpg [r12]", f"mov r12d, {FREE_MEMORY:#x}"),
     "wbinvd": Form("wbinvd"),
-    "toggle_cr0_wp": Form(f"xor eax, {CR0_WP:#x}\n    mov cr0, rax\n    xor eax, {CR0_WP:#x}\n    mov cr0, rax", "mov rax, cr0"),
-    "toggle_cr4_pge": Form(f"xor eax, {CR4_PGE:#x}\n    mov cr4, rax\n    xor eax, {CR4_PGE:#x}\n    mov cr4, rax", "mov rax, cr4"),
+    "toggle_cr0_wp": Form(
+        f"xor eax, {CR0_WP:#x}\n    mov cr0, rax\n    xor eax, {CR0_WP:#x}\n    mov cr0, rax", "mov rax, cr0"
+    ),
+    "toggle_cr4_pge": Form(
+        f"xor eax, {CR4_PGE:#x}\n    mov cr4, rax\n    xor eax, {CR4_PGE:#x}\n    mov cr4, rax", "mov rax, cr4"
+    ),
 }
 
 

@@ -105,3 +105,22 @@ def places_of(found: Sequence[str], every: Sequence[str]) -> str:
         return "nowhere"
     others = [column for column in every if column not in found]
     return f"all but {others[0]}" if len(others) == 1 and len(found) > 1 else ", ".join(found)
+
+
+def nano_markdown(cells: Sequence[NanoCell]) -> str:
+    """The table as Markdown: exits and ns in one column a technique."""
+    columns = list(dict.fromkeys(cell.technique for cell in cells))
+    by_place = {(cell.row, cell.technique): cell for cell in cells}
+    lines = [["row", "one operation", *(f"{name}: {'ns' if name == columns[0] else 'exits, ns'}" for name in columns)]]
+    lines.append(["---"] * len(lines[0]))
+    for name in dict.fromkeys(cell.row for cell in cells if cell.reason is None):
+        found = [by_place[name, column] for column in columns]
+        lines.append([name, found[0].operation, *(markdown_cell(cell, cell.technique == columns[0]) for cell in found)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def markdown_cell(cell: NanoCell, native: bool) -> str:
+    if cell.reason is not None:
+        return NOTHING
+    count = "" if native else f"{short_count(cell.exits_per_operation)}, "
+    return f"{count}{cell.ns_per_operation:,.0f}"
