@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bench.compare import MEMORY, TIMEOUT_S, Run, how_it_ended
@@ -18,8 +18,7 @@ from pv.report.nano import NanoCell
 from pv.techniques import TECHNIQUES
 
 FEW, MORE = 1024, 2048  # operations of the runs that are counted
-CONSOLE_PORT: Final = "0x3f8"
-CONSOLE_STATUS: Final = "0x3fd"
+CONSOLE_PORTS: Final = ("port 0x3f8", "port 0x3fd")  # COM1's data and its status, as keys of exits begin
 LENGTHS: Final = (8_192, 65_536, 524_288, 4_194_304)  # of the timed run: the first that takes ENOUGH_S
 ENOUGH_S: Final = 0.02
 COLUMNS: Final = (NATIVE, *TECHNIQUES)
@@ -51,7 +50,7 @@ def run_column(image: bytes, column: str) -> Run:
         outcome = machine.run(timeout=TIMEOUT_S)
     exits = dict(outcome.exits)
     for (reason, key), count in outcome.by_key.items():
-        if key.split()[-1:] and (CONSOLE_PORT in key or CONSOLE_STATUS in key):
+        if key.startswith(CONSOLE_PORTS):
             exits[reason] -= count
     return Run(outcome.seconds, exits, outcome.console, how_it_ended(outcome))
 
@@ -66,11 +65,16 @@ def measure_rows(
 ) -> list[NanoCell]:
     """The cells of each row, all rows where none is named. timed=False counts exits alone."""
     chosen = [row for row in ROWS if row.name in names or not names]
-    return [cell for row in chosen for cell in measure_row(row, columns, repeat, timed, on_run)]
+    return [cell for row in chosen for cell in measure_row(row, columns, repeat, timed=timed, on_run=on_run)]
 
 
 def measure_row(
-    row: NanoRow, columns: Sequence[str], repeat: int, timed: bool, on_run: Callable[[str, str], None]
+    row: NanoRow,
+    columns: Sequence[str],
+    repeat: int = 3,
+    *,
+    timed: bool = True,
+    on_run: Callable[[str, str], None] = lambda _row, _column: None,
 ) -> list[NanoCell]:
     """The cells of one row, in the order of `columns`."""
     images = Images(row.name)
@@ -78,24 +82,17 @@ def measure_row(
     for column in columns:
         on_run(row.name, column)
         if row.reason(column) is None:
-            cells[column] = measure_cell(row, column, images, repeat, timed)
+            cells[column] = measure_cell(row, column, images, repeat, timed=timed)
     agree = len({cell.result for cell in cells.values()}) <= 1 and all(cell.ended == WELL for cell in cells.values())
     return [
-        fill(cells[column], agree if len(cells) > 1 else None)
+        replace(cells[column], agrees=agree if len(cells) > 1 else None)
         if column in cells
         else NanoCell(row.name, row.study, row.operation, column, row.reason(column))
         for column in columns
     ]
 
 
-def fill(cell: NanoCell, agrees: bool | None) -> NanoCell:
-    """`cell`, with how it stands to the others of its row."""
-    from dataclasses import replace
-
-    return replace(cell, agrees=agrees)
-
-
-def measure_cell(row: NanoRow, column: str, images: Images, repeat: int, timed: bool) -> NanoCell:
+def measure_cell(row: NanoRow, column: str, images: Images, repeat: int, *, timed: bool) -> NanoCell:
     """One row in one column."""
     few, more = (run_column(images.get(column, operations), column) for operations in (FEW, MORE))
     spent = {name: more.exits.get(name, 0) - few.exits.get(name, 0) for name in more.exits}

@@ -33,7 +33,7 @@ WHOLE: Final = {  # guests that are more than a loop, most of them the workloads
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """setup, once; body, an operation; routines, beside the loop. handlers: labels by vector. prepare: before it all."""
+    """setup, once; body, an operation; routines, beside it. handlers: labels by vector. prepare: before paging."""
 
     body: str
     setup: str = ""
