@@ -138,7 +138,7 @@ NANO: Final = (
     quicker(
         "a trap costs less than a port", PVM, Term("cpuid", "hardware"), Term("inl_from_kernel", "hardware"), FAR_PORT
     ),
-    quicker("CPUID costs less than an MSR", PVM, Term("cpuid", "hardware"), Term("wrmsr", "hardware"), ONE_HANDLER),
+    quicker("CPUID costs less than an MSR", PVM, Term("cpuid", "hardware"), Term("rdmsr", "hardware"), ONE_HANDLER),
     no_slower(
         "hardware loses nothing on what does not exit",
         ASPLOS,

@@ -20,7 +20,16 @@ def test_the_seven_of_asplos_are_there() -> None:
 
 def test_the_list_of_vmexit_is_there() -> None:
     study = {row.name for row in ROWS if row.study == VMEXIT}
-    assert {"cpuid", "vmcall", "mov_from_cr8", "inl_from_kernel", "outl_to_kernel", "self_ipi", "ipi", "pci-io"} <= study
+    assert {
+        "cpuid",
+        "vmcall",
+        "mov_from_cr8",
+        "inl_from_kernel",
+        "outl_to_kernel",
+        "self_ipi",
+        "ipi",
+        "pci-io",
+    } <= study
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
