@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bench.compare import Run
@@ -9,6 +11,7 @@ from bench.nano import measure
 from bench.nano.measure import COLUMNS, FEW, Images, measure_row, measure_rows, run_column
 from bench.nano.rows import NATIVE, ROWS, NanoRow
 from pv.report.comparison import WELL
+from pv.report.grid import short_count
 from pv.techniques import TECHNIQUES
 
 CALL: dict[str, float] = {"VMCALL": 1}
@@ -124,3 +127,16 @@ def test_a_time_is_that_of_the_longer_run_less_the_shorter(monkeypatch: pytest.M
     assert lengths[-2:] == [FEW, 65_536], "the first length that takes long enough"
     assert cell.ns_per_operation == pytest.approx(1000)
     assert cell.agrees is None
+
+
+def test_the_page_has_these_exits() -> None:
+    """docs/nanobenchmarks.md: a line a row that is measured anywhere, a column a technique."""
+    page = (Path(__file__).resolve().parents[3] / "docs" / "nanobenchmarks.md").read_text(encoding="utf-8")
+    table = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    wanted = [["row", "one operation", *TECHNIQUES]]
+    for row in ROWS:
+        if any(row.reason(name) is None for name in TECHNIQUES):
+            shown = {name: sum(expected(row.name, name).values()) for name in TECHNIQUES if row.reason(name) is None}
+            counts = [short_count(shown[name]) if name in shown else "-" for name in TECHNIQUES]
+            wanted.append([row.name, row.operation, *counts])
+    assert table == wanted
