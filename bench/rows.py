@@ -161,7 +161,10 @@ COMPUTE_SETUP: Final = f"mov rbx, {SPACE}; mov eax, 1"
 
 GUEST_MODE: Final = tuple(name for name in TECHNIQUES if name not in ("paravirt", "trap"))
 FREE_IN_GUEST_MODE: Final = ("mov cr3", "cli", "cli sti", "invlpg", "page fault")  # the guest's own affair there
-FREE_WITH_VIRTUAL_APIC: Final = ("device write", "device read", "device or")  # the APIC's TPR, kept by the processor
+FREE_WITH_VIRTUAL_APIC: Final = (
+    "device write",
+    "device read",
+)  # the APIC's TPR, kept by the processor; OR is the monitor's to emulate
 
 BASIC_ROWS: Final = (
     ExitRow("hypercall", "paravirt", f"mov eax, {NULL_CALL:#x}; vmcall", ARGUMENT_SETUP),

@@ -66,9 +66,15 @@ ROWS: Final = (
         "self_ipi", VMEXIT, "an interrupt to oneself by the APIC, its handler, EOI; paravirt: an event", {NATIVE: CHIPS}
     ),
     NanoRow(
+        "self_ipi_x2apic",
+        VMEXIT,
+        "an interrupt to oneself by the APIC's MSRs",
+        {NATIVE: CHIPS, PARAVIRT: "an event has one way: see self_ipi"},
+    ),
+    NanoRow(
         "self_ipi_sti_hlt",
         VMEXIT,
-        "the same with interrupts off, then STI; HLT",
+        "an interrupt to oneself with interrupts off, then STI; HLT",
         {NATIVE: CHIPS, PARAVIRT: "waiting for an event that is there returns: see vmcall"},
     ),
     NanoRow("apic_read", VMEXIT, "a load from the APIC's TPR", {NATIVE: CHIPS, PARAVIRT: NO_APIC}),

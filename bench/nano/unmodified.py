@@ -13,7 +13,7 @@ from bench.nano import spaces
 from guest_sdk.builder import Guest
 from guest_sdk.work import FREE_MEMORY, PAGE
 from guest_sdk.work.map import WINDOW
-from unmodified_guests import fault, local_apic, self_event, syscall
+from unmodified_guests import fault, local_apic, self_event, self_event_x2apic, syscall
 from unmodified_guests.local_apic import APIC, EOI, EVENT_VECTOR, ICR_LOW, SPURIOUS_VECTOR, TO_SELF
 from unmodified_guests.machine import begin, finish
 from unmodified_guests.paging import CR0_WP, DATA, EFER, add_window
@@ -28,6 +28,7 @@ WHOLE: Final = {  # guests that are more than a loop, most of them the workloads
     "first touch": fault.build,
     "8 spaces": spaces.unmodified,
     "self_ipi": self_event.build,
+    "self_ipi_x2apic": self_event_x2apic.build,
 }
 
 

@@ -50,6 +50,7 @@ EXITS: dict[str, dict[str, dict[str, float]]] = {
     "inl_from_qemu": {"trap": {"IO_INSTRUCTION": 1}, "hardware": {"IO_INSTRUCTION": 1}},
     "inl_from_pmtimer": {},
     "self_ipi": {"paravirt": {"VMCALL": 2}, "trap": {"MMIO": 2, "IRET": 1}, "hardware": {"MMIO": 2}},
+    "self_ipi_x2apic": {"trap": {"MSR_WRITE": 2, "IRET": 1}, "hardware": {"MSR_WRITE": 2}},
     "self_ipi_sti_hlt": {
         "trap": {"INTERRUPT_FLAG": 2, "MMIO": 2, "HLT": 1, "IRET": 1},
         "hardware": {"MMIO": 2, "HLT": 1},
@@ -72,7 +73,9 @@ EXITS: dict[str, dict[str, dict[str, float]]] = {
 }
 # With interrupt-controller virtualization the APIC's own work is the processor's; all else is as without.
 WITHOUT_APIC_EXITS: dict[str, dict[str, float]] = {
+    "cr8wr": NONE,
     "self_ipi": NONE,
+    "self_ipi_x2apic": NONE,
     "self_ipi_sti_hlt": {"HLT": 1},
     "apic_read": NONE,
     "apic_write": NONE,
