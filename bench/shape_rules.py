@@ -18,7 +18,7 @@ ONE_HANDLER: Final = (
     "function, whatever the reason"
 )
 NO_INTERCEPT: Final = "on an emulated processor an exit is a call of a C function, and delivering an event is one too"
-FAR_PORT: Final = f"there a port goes on to another process; {ONE_HANDLER}"
+FAR_PORT: Final = f"a port goes on to another process in the study; {ONE_HANDLER}"
 SET_UP: Final = "few operations were run, so that the exits of set-up weigh in"
 CONTROL: Final = f"{SET_UP}, or a control has them exit"
 TRANSLATED: Final = "the software monitor there rewrote the instruction and took no exit; trap takes one"
@@ -58,7 +58,7 @@ def beats_trap(what: str, workload: str, why: str) -> Shape:
 def winner(row: str, technique: str, other: str, why: str) -> Shape:
     """A line of the study's table: which side was quicker."""
     side = {"trap": "software", "hardware": "hardware"}[technique]
-    return quicker(f"{side} wins {row}", ASPLOS, Term(row, technique), Term(row, other), why)
+    return quicker(f'{side} wins "{row}"', ASPLOS, Term(row, technique), Term(row, other), why)
 
 
 WORKLOADS: Final = (

@@ -76,14 +76,18 @@ def measure_row(
     timed: bool = True,
     on_run: Callable[[str, str], None] = lambda _row, _column: None,
 ) -> list[NanoCell]:
-    """The cells of one row, in the order of `columns`."""
+    """The cells of one row, in the order of `columns`, which take turns while they are timed."""
     images = Images(row.name)
-    cells = {}
+    cells: dict[str, NanoCell] = {}
     for column in columns:
-        on_run(row.name, column)
         if row.reason(column) is None:
-            cells[column] = measure_cell(row, column, images, repeat, timed=timed)
-    agree = len({cell.result for cell in cells.values()}) <= 1 and all(cell.ended == WELL for cell in cells.values())
+            on_run(row.name, column)
+            cells[column] = count_exits(row, column, images)
+    well = all(cell.ended == WELL for cell in cells.values())
+    agree = well and len({cell.result for cell in cells.values()}) <= 1
+    if timed and well:
+        for column, (operations, seconds) in time_columns(tuple(cells), images, repeat).items():
+            cells[column] = replace(cells[column], operations=operations, seconds=seconds, repeats=repeat)
     return [
         replace(cells[column], agrees=agree if len(cells) > 1 else None)
         if column in cells
@@ -92,40 +96,42 @@ def measure_row(
     ]
 
 
-def measure_cell(row: NanoRow, column: str, images: Images, repeat: int, *, timed: bool) -> NanoCell:
-    """One row in one column."""
+def count_exits(row: NanoRow, column: str, images: Images) -> NanoCell:
+    """One row in one column, without its time."""
     few, more = (run_column(images.get(column, operations), column) for operations in (FEW, MORE))
     spent = {name: more.exits.get(name, 0) - few.exits.get(name, 0) for name in more.exits}
-    by_reason = {name: count / (MORE - FEW) for name, count in spent.items() if count}
-    operations, seconds = 0, 0.0
-    if timed and WELL == few.ended == more.ended:
-        operations, seconds = time_column(column, images, repeat)
     return NanoCell(
         row=row.name,
         study=row.study,
         operation=row.operation,
         technique=column,
-        operations=operations,
         exits_per_operation=sum(spent.values()) / (MORE - FEW),
-        exits_by_reason=by_reason,
-        seconds=seconds,
-        repeats=repeat,
+        exits_by_reason={name: count / (MORE - FEW) for name, count in spent.items() if count},
         result=more.console.strip(),
         ended=next((run.ended for run in (few, more) if run.ended != WELL), WELL),
     )
 
 
-def time_column(column: str, images: Images, repeat: int) -> tuple[int, float]:
-    """(operations, host seconds that they took): a long run less one of FEW, medians of `repeat`."""
-    length = LENGTHS[-1]
-    for candidate in LENGTHS:
-        if run_column(images.get(column, candidate), column).seconds >= ENOUGH_S:
-            length = candidate
-            break
-    short, long = (
-        statistics.median(run_column(images.get(column, operations), column).seconds for _ in range(repeat))
-        for operations in (FEW, length)
-    )
-    if long <= short:  # on a busy host: what setting up takes is then little beside the noise
-        return length, long
-    return length - FEW, long - short
+def time_columns(columns: Sequence[str], images: Images, repeat: int) -> dict[str, tuple[int, float]]:
+    """(operations, host seconds that they took) by column: a long run less one of FEW, medians of `repeat`."""
+    lengths = {column: long_enough(column, images) for column in columns}
+    short: dict[str, list[float]] = {column: [] for column in columns}
+    long: dict[str, list[float]] = {column: [] for column in columns}
+    for _ in range(repeat):
+        for column in columns:
+            short[column].append(run_column(images.get(column, FEW), column).seconds)
+            long[column].append(run_column(images.get(column, lengths[column]), column).seconds)
+    timed = {}
+    for column in columns:
+        set_up, whole = statistics.median(short[column]), statistics.median(long[column])
+        # on a busy host a short run may seem the longer one: then what it takes is little beside the noise
+        timed[column] = (lengths[column] - FEW, whole - set_up) if whole > set_up else (lengths[column], whole)
+    return timed
+
+
+def long_enough(column: str, images: Images) -> int:
+    """The first of LENGTHS whose run takes ENOUGH_S, or the last."""
+    for length in LENGTHS[:-1]:
+        if run_column(images.get(column, length), column).seconds >= ENOUGH_S:
+            return length
+    return LENGTHS[-1]

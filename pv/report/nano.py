@@ -96,7 +96,7 @@ def absent(cells: Sequence[NanoCell], width: int) -> list[Text]:
         for reason, found in reasons.items():
             alike.setdefault((places_of(found, every), reason), []).append(row)
     lines = [f"{NOTHING} {where}: {', '.join(rows)}: {reason}" for (where, reason), rows in alike.items()]
-    return [Text("\n  ".join(textwrap.wrap(line, width - 2)), "dim") for line in lines]
+    return [Text("\n  ".join(textwrap.wrap(line, width - 2, break_on_hyphens=False)), "dim") for line in lines]
 
 
 def places_of(found: Sequence[str], every: Sequence[str]) -> str:

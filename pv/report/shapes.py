@@ -47,10 +47,10 @@ def shape_lines(verdicts: Sequence[Verdict], width: int) -> Text:
     ):
         figures = "; ".join(verdict.figures for verdict in alike)
         text.append(f"\n{HOLDS if holds else FAILS:<{INDENT}}", "green" if holds else "yellow")
-        first, *others = textwrap.wrap(f"{claim} ({source}): {figures}", room)
+        first, *others = textwrap.wrap(f"{claim} ({source}): {figures}", room, break_on_hyphens=False)
         text.append(margin.join([first, *others]))
         if not holds:
-            text.append(margin + margin.join(textwrap.wrap(f"since {reason}", room)), "dim")
+            text.append(margin + margin.join(textwrap.wrap(f"since {reason}", room, break_on_hyphens=False)), "dim")
     return text
 
 
