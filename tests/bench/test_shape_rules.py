@@ -7,12 +7,13 @@ import pytest
 from bench.compare import WORKLOADS, compare
 from bench.nano.measure import COLUMNS, measure_rows
 from bench.nano.rows import ROWS
-from bench.shape_rules import NANO
+from bench.shape_rules import FEWEST, NANO
 from bench.shape_rules import WORKLOADS as WORKLOAD_RULES
 from bench.shapes import EXITS, RELATIONS, Shape, Term, figures_of_nano, figures_of_workloads, judge
 from pv.techniques import TECHNIQUES
 
 LANDING: set[str] = set()
+LONG = ("console", "disk")
 QUICK = ("clock", "timer", "idle", "self-event", "cpuid-msr", "address-space", "map", "fault")
 
 
@@ -39,8 +40,20 @@ def test_every_shape_of_exits_holds_on_single_operations() -> None:
 
 
 def test_every_shape_of_exits_holds_on_workloads() -> None:
-    """At a tenth of the usual operations; disk and console, the longest, are left to `pvkit compare`."""
+    """At a tenth of the usual operations."""
     rules = [s for s in WORKLOAD_RULES if s.measure == EXITS and all(term.row in QUICK for term in terms(s))]
     verdicts = judge(rules, figures_of_workloads(compare(QUICK, scale=0.1, repeat=1)))
     assert [verdict for verdict in verdicts if not verdict.holds] == []
     assert len(verdicts) >= len(rules) - 1
+
+
+def test_paravirt_takes_the_fewest_exits_on_the_longest_workloads() -> None:
+    rules = [s for s in WORKLOAD_RULES if s.claim == FEWEST and s.left.row in LONG]
+    rows = compare(LONG, ("paravirt", "trap"), scale=0.01, repeat=1)
+    assert [verdict.holds for verdict in judge(rules, figures_of_workloads(rows))] == [True, True]
+
+
+def test_a_ring_under_load_needs_next_to_no_exit() -> None:
+    (rule,) = (s for s in WORKLOAD_RULES if "ring" in s.claim)
+    rows = compare(["disk"], ["paravirt"], repeat=1)
+    assert [verdict.holds for verdict in judge([rule], figures_of_workloads(rows))] == [True]
