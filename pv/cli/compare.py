@@ -56,7 +56,10 @@ def compare(
         Path | None, typer.Option("--json", metavar="FILE", help="Write the rows to FILE; - is stdout.")
     ] = None,
 ) -> None:
-    """Run workloads under each technique; compare exits and times, and say which shapes of the literature hold."""
+    """Run workloads under each technique; compare exits and times.
+
+    It ends with the shapes of the literature that hold in this run, and why others do not.
+    """
     if not 0 < scale <= SCALE_MOST:
         raise Complaint(f"--scale {scale:g} is not a number above 0, at most {SCALE_MOST:g}")
     if repeat < 1:

@@ -264,7 +264,7 @@ cdef extern from "native/vcpu.h" nogil:
     const pv_row *pv_row_for(pv_vcpu *c, uint32_t reason, int write, int64_t key)
     void pv_stop(pv_vcpu *c, int why, int status, const char *format, ...)
     void pv_guest_mode_start(pv_vcpu *c)
-    enum: PV_GUEST_MODE_PAGES
+    enum: PV_CONTROL_PAGES
     cbool pv_hardware(const pv_vcpu *c)
     cbool pv_hardware_begin(pv_vcpu *c)
     void pv_hardware_controls(pv_vcpu *c)
