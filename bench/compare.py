@@ -19,12 +19,16 @@ from pv.machine import Machine
 from pv.outcome import Outcome
 from pv.plugin import foreign_plugins
 from pv.report.comparison import WELL, ComparisonRow
+from pv.techniques import TECHNIQUES
 
 WORKLOADS: Final = (
     *("console", "clock", "timer", "idle", "self-event", "cpuid-msr", "disk"),
     *("address-space", "map", "fault", "interrupt-flag", "syscall", "compute"),
 )
-PACKAGES: Final = {"paravirt": "guest_sdk.workloads", "trap": "unmodified_guests"}  # by technique
+PACKAGES: Final = {  # by technique: a guest that boots on the monitor's page tables is one that knows of a monitor
+    name: "guest_sdk.workloads" if technique.boot == "monitor tables" else "unmodified_guests"
+    for name, technique in TECHNIQUES.items()
+}
 MEMORY: Final = "16MiB"
 TIMEOUT_S: Final = 300.0  # a workload that takes longer is stuck
 
@@ -111,7 +115,8 @@ def compare_one(
     modules = {technique: find_workload(name, technique) for technique in techniques}
     # both halves of a pair do the same number of operations: that of the first
     operations = max(1, round(next(iter(modules.values())).DEFAULT_OPERATIONS * scale))
-    images = {technique: module.build(operations) for technique, module in modules.items()}
+    built = {PACKAGES[technique]: module.build(operations) for technique, module in modules.items()}
+    images = {technique: built[PACKAGES[technique]] for technique in techniques}
     runs: dict[str, list[Run]] = {technique: [] for technique in techniques}
     for _ in range(repeat):
         for technique in techniques:

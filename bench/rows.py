@@ -1,17 +1,19 @@
 """Which kinds of exit are measured: a row each, and the guest code that makes it.
 
 A guest sets up, runs its body `turns` times and ends. Rows of one `kind` are each other's twins: the paravirtual
-way and the unmodified way to the same end, and in bench.reference the same exit on Unicorn's own binding.
+way and the unmodified way to the same end, and in bench.reference the same exit on Unicorn's own binding. The
+unmodified guests run in guest mode too, where GUEST_MODE says what still exits.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bench.reference import ARGUMENT_SETUP, COMPUTE
 from guest_sdk import Guest, abi
 from pv.memory import PAGE_SIZE
+from pv.techniques import TECHNIQUES
 
 SPACE: Final = "space"  # the label of the rows' data: SPACE_BYTES of zeroes
 SPACE_BYTES: Final = 0x2000
@@ -36,10 +38,8 @@ def call(name: str) -> str:
     return f"mov eax, {abi.BY_NAME[name].number:#x}; vmcall"
 
 
-ENDS: Final = {
-    "paravirt": f"xor edi, edi; {call('exit')}",
-    "trap": f"mov edx, {abi.DEBUG_EXIT_PORT:#x}; xor eax, eax; out dx, al",
-}
+PARAVIRT_END: Final = f"xor edi, edi; {call('exit')}"
+UNMODIFIED_END: Final = f"mov edx, {abi.DEBUG_EXIT_PORT:#x}; xor eax, eax; out dx, al"
 
 FILL_BATCH: Final = f"""
     mov rdi, {SPACE}
@@ -134,7 +134,8 @@ class ExitRow:
         """The guest, as an ELF."""
         guest = Guest(f"bench-{self.name}", paravirt=self.technique == "paravirt")
         guest.bss(SPACE, SPACE_BYTES, align=PAGE_SIZE)
-        loop = f"mov rbp, {self.turns}\n{TURN}:\n{self.body}\ndec rbp\njnz {TURN}\n{ENDS[self.technique]}"
+        end = PARAVIRT_END if self.technique == "paravirt" else UNMODIFIED_END
+        loop = f"mov rbp, {self.turns}\n{TURN}:\n{self.body}\ndec rbp\njnz {TURN}\n{end}"
         guest.asm(f"_start:\n{self.setup}\n{loop}".replace(";", "\n"))  # the builder takes one instruction a line
         return guest.build()
 
@@ -158,7 +159,14 @@ APIC: Final = f"""
 """
 COMPUTE_SETUP: Final = f"mov rbx, {SPACE}; mov eax, 1"
 
-ROWS: Final = (
+GUEST_MODE: Final = tuple(name for name in TECHNIQUES if name not in ("paravirt", "trap"))
+FREE_IN_GUEST_MODE: Final = ("mov cr3", "cli", "cli sti", "invlpg", "page fault")  # the guest's own affair there
+FREE_WITH_VIRTUAL_APIC: Final = (
+    "device write",
+    "device read",
+)  # the APIC's TPR, kept by the processor; OR is the monitor's to emulate
+
+BASIC_ROWS: Final = (
     ExitRow("hypercall", "paravirt", f"mov eax, {NULL_CALL:#x}; vmcall", ARGUMENT_SETUP),
     ExitRow("hypercall with 64 bytes", "paravirt", f"mov eax, {BUFFER_CALL:#x}; vmcall", BUFFER),
     ExitRow("multicall of 64", "paravirt", call("multicall"), FILL_BATCH, turns=5_000, operations=BATCH),
@@ -187,4 +195,16 @@ ROWS: Final = (
     ExitRow("block read", "trap", READ_MULTIPLE, SET_MULTIPLE, turns=100, exits=6 + 1 + BLOCK // 2),
     ExitRow("compute", "paravirt", COMPUTE, COMPUTE_SETUP, turns=5_000_000, exits=0),
     ExitRow("compute", "trap", COMPUTE, COMPUTE_SETUP, turns=5_000_000, exits=0),
+)
+
+
+def in_guest_mode(row: ExitRow, technique: str) -> ExitRow:
+    """The row of an unmodified guest under `technique`."""
+    free = FREE_IN_GUEST_MODE + (FREE_WITH_VIRTUAL_APIC if technique == "hardware-apicv" else ())
+    return replace(row, technique=technique, exits=0 if row.kind in free else row.exits)
+
+
+ROWS: Final = (
+    *BASIC_ROWS,
+    *(in_guest_mode(row, name) for row in BASIC_ROWS if row.technique == "trap" for name in GUEST_MODE),
 )

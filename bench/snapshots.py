@@ -20,14 +20,13 @@ DIRTY_PAGES: Final = 100
 PAGE_BYTES: Final = 4096
 FORKS: Final = 1000
 TIMEOUT_S: Final = 60.0
-ASK: Final = {  # one exit that Python answers
-    "paravirt": "mov eax, 0x1000\n    vmcall",
-    "trap": "mov edx, 0x80\n    out dx, al",
-}
+PARAVIRT_ASKS: Final = "mov eax, 0x1000\n    vmcall"  # one exit that Python answers
+UNMODIFIED_ASKS: Final = "mov edx, 0x80\n    out dx, al"
 
 
 def filling_guest(technique: str) -> bytes:
     """A guest that fills FILLED_BYTES, then for ever: exits, dirties DIRTY_PAGES, and exits again."""
+    ask = PARAVIRT_ASKS if technique == "paravirt" else UNMODIFIED_ASKS
     guest = Guest("filler", paravirt=technique == "paravirt")
     guest.asm(f"""
 main:
@@ -39,8 +38,8 @@ fill:
     dec ecx
     jnz fill
 again:
-    {ASK[technique]}
-    {ASK[technique]}
+    {ask}
+    {ask}
     mov r12d, {FIRST_GPA:#x}
     mov ecx, {DIRTY_PAGES}
 dirty:

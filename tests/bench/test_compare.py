@@ -11,6 +11,7 @@ import pytest
 import bench.compare as harness
 from bench.compare import PACKAGES, WORKLOADS, Run, UnknownName, check_names, compare, find_workload
 from pv.report.comparison import WELL, as_json
+from pv.techniques import TECHNIQUES
 
 
 @pytest.fixture
@@ -38,6 +39,11 @@ def well(seconds: float = 1.0, text: str = "result 7\n") -> Run:
     return Run(seconds, {"VMCALL": 3, "HLT": 1}, text, WELL)
 
 
+def test_every_technique_has_a_package_of_guests() -> None:
+    assert tuple(PACKAGES) == tuple(TECHNIQUES)
+    assert {name for name, package in PACKAGES.items() if package == "guest_sdk.workloads"} == {"paravirt"}
+
+
 def test_names_default_to_all_and_keep_their_order() -> None:
     assert check_names("workload", (), WORKLOADS) == WORKLOADS
     assert check_names("workload", ("map", "clock", "map"), WORKLOADS) == ("map", "clock")
@@ -53,10 +59,9 @@ def test_an_unknown_name_is_answered_with_those_there_are() -> None:
 def test_both_halves_do_the_same_work(built: list[tuple[str, str, int]], monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, {name: iter([well()]) for name in PACKAGES})
     rows = compare(["map"], scale=2.5, repeat=1)
-    assert built == [("map", "paravirt", 250), ("map", "trap", 250)]
+    assert built == [("map", name, 250) for name in PACKAGES]
     assert [(row.technique, row.operations, row.exits, row.agrees) for row in rows] == [
-        ("paravirt", 250, 4, True),
-        ("trap", 250, 4, True),
+        (name, 250, 4, True) for name in PACKAGES
     ]
 
 
@@ -70,7 +75,7 @@ def test_the_median_of_the_repeats_counts(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.usefixtures("built")
 def test_other_results_do_not_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, {"paravirt": iter([well()]), "trap": iter([well(text="result 8\n")])})
-    rows = compare(["map"], repeat=1)
+    rows = compare(["map"], ["paravirt", "trap"], repeat=1)
     assert [(row.result, row.agrees) for row in rows] == [("result 7", False), ("result 8", False)]
 
 
@@ -78,7 +83,7 @@ def test_other_results_do_not_agree(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_guest_that_fails_agrees_with_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = Run(0.1, {}, "", "unhandled exit")
     answer(monkeypatch, {"paravirt": iter([well()]), "trap": iter([failed])})
-    rows = compare(["map"], repeat=1)
+    rows = compare(["map"], ["paravirt", "trap"], repeat=1)
     assert [(row.ended, row.agrees) for row in rows] == [(WELL, False), ("unhandled exit", False)]
 
 
@@ -87,7 +92,7 @@ def test_techniques_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, {name: iter([well(), well()]) for name in PACKAGES})
     seen: list[str] = []
     compare(["map"], repeat=2, on_run=lambda _workload, technique: seen.append(technique))
-    assert seen == ["paravirt", "trap", "paravirt", "trap"]
+    assert seen == [*PACKAGES, *PACKAGES]
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -121,7 +126,7 @@ def test_json_of_a_real_run_has_the_promised_names_and_types() -> None:
         "agrees": bool,
     }
     document = json.loads(json.dumps(as_json(compare(["interrupt-flag"], scale=1e-5, repeat=1))))
-    assert [row["technique"] for row in document["rows"]] == ["paravirt", "trap"]
+    assert [row["technique"] for row in document["rows"]] == list(PACKAGES)
     for row in document["rows"]:
         assert {name: type(row[name]) for name in promised} == promised
         assert sum(row["exits_by_reason"].values()) == row["exits"]

@@ -5,25 +5,26 @@ from __future__ import annotations
 import pytest
 
 from guest_sdk.work import console as work
-from tests.guest_sdk.workloads.checks import COUNTS, check_costs, check_form, check_repeats, check_result
+from tests.guest_sdk.workloads.checks import COUNTS, UNMODIFIED, check_costs, check_form, check_repeats, check_result
 from unmodified_guests import console as form
 
-TECHNIQUE = "trap"
 
-
+@pytest.mark.parametrize("technique", UNMODIFIED)
 @pytest.mark.parametrize("operations", COUNTS)
-def test_the_result_is_the_models(operations: int) -> None:
-    check_result(form, work, TECHNIQUE, operations)
+def test_the_result_is_the_models(operations: int, technique: str) -> None:
+    check_result(form, work, technique, operations)
 
 
+@pytest.mark.parametrize("technique", UNMODIFIED)
 @pytest.mark.parametrize("operations", COUNTS)
-def test_what_an_operation_costs(operations: int) -> None:
+def test_what_an_operation_costs(operations: int, technique: str) -> None:
     more = {}
-    check_costs(form, TECHNIQUE, operations, {}, more)
+    check_costs(form, technique, operations, {}, more)
 
 
-def test_ten_runs_are_alike() -> None:
-    check_repeats(form, TECHNIQUE, 200)
+@pytest.mark.parametrize("technique", UNMODIFIED)
+def test_ten_runs_are_alike(technique: str) -> None:
+    check_repeats(form, technique, 200)
 
 
 def test_what_it_offers_and_refuses() -> None:

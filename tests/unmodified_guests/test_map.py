@@ -5,25 +5,26 @@ from __future__ import annotations
 import pytest
 
 from guest_sdk.work import map as work
-from tests.guest_sdk.workloads.checks import COUNTS, check_costs, check_form, check_repeats, check_result
+from tests.guest_sdk.workloads.checks import COUNTS, UNMODIFIED, check_costs, check_form, check_repeats, check_result
 from unmodified_guests import map as form
 
-TECHNIQUE = "trap"
 
-
+@pytest.mark.parametrize("technique", UNMODIFIED)
 @pytest.mark.parametrize("operations", COUNTS)
-def test_the_result_is_the_models(operations: int) -> None:
-    check_result(form, work, TECHNIQUE, operations)
+def test_the_result_is_the_models(operations: int, technique: str) -> None:
+    check_result(form, work, technique, operations)
 
 
+@pytest.mark.parametrize("technique", UNMODIFIED)
 @pytest.mark.parametrize("operations", COUNTS)
-def test_what_an_operation_costs(operations: int) -> None:
+def test_what_an_operation_costs(operations: int, technique: str) -> None:
     more = {"INVLPG": operations - 1, "EXCEPTION_NMI": operations - 1}
-    check_costs(form, TECHNIQUE, operations, {"INVLPG": 1}, more)
+    check_costs(form, technique, operations, {"INVLPG": 1}, more)
 
 
-def test_ten_runs_are_alike() -> None:
-    check_repeats(form, TECHNIQUE)
+@pytest.mark.parametrize("technique", UNMODIFIED)
+def test_ten_runs_are_alike(technique: str) -> None:
+    check_repeats(form, technique)
 
 
 def test_what_it_offers_and_refuses() -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from pv.engines.unicorn.core import EngineError, NativeHandlers, UnicornVcpu, load_engine
+from pv.engines.unicorn.core import BareEngine, EngineError, NativeHandlers, UnicornVcpu, load_engine
 
-__all__ = ["EngineError", "NativeHandlers", "UnicornVcpu"]
+__all__ = ["BareEngine", "EngineError", "NativeHandlers", "UnicornVcpu"]
 
 
 def library_path() -> Path:

@@ -93,6 +93,7 @@ include "rows.pxi"
 include "answers.pxi"
 include "batches.pxi"
 include "calls.pxi"
+include "bare.pxi"
 
 
 def no_interrupt():

@@ -17,6 +17,7 @@ cdef extern from "native/vcpu.h" nogil:
         uc_err (*reg_read)(uc_engine *, int, void *)
         uc_err (*reg_write)(uc_engine *, int, const void *)
         uc_err (*mem_map_ptr)(uc_engine *, uint64_t, uint64_t, uint32_t, void *)
+        uc_err (*emu_stop)(uc_engine *)
         uc_err (*ctl)(uc_engine *, int, ...)
         void (*tlb_flush)(void *)
         void (*tlb_flush_page)(void *, uint64_t)
@@ -263,7 +264,7 @@ cdef extern from "native/vcpu.h" nogil:
     const pv_row *pv_row_for(pv_vcpu *c, uint32_t reason, int write, int64_t key)
     void pv_stop(pv_vcpu *c, int why, int status, const char *format, ...)
     void pv_guest_mode_start(pv_vcpu *c)
-    enum: PV_GUEST_MODE_PAGES
+    enum: PV_CONTROL_PAGES
     cbool pv_hardware(const pv_vcpu *c)
     cbool pv_hardware_begin(pv_vcpu *c)
     void pv_hardware_controls(pv_vcpu *c)
@@ -306,3 +307,16 @@ cdef extern from "native/vcpu.h":
     pv_fault pv_call_enter(pv_vcpu *c, pv_call *call, uint64_t rip, uint64_t *arguments, uint32_t pointers, void *image, uint64_t size)
     cbool pv_call_leave(pv_vcpu *c)
     void pv_call_note(pv_vcpu *c, uint64_t rip)
+
+
+cdef extern from "native/bare.h" nogil:
+    struct pv_bare:
+        uc_engine *uc
+        uint64_t events
+        uint32_t console_bytes, status
+        cbool ended
+        uint16_t exit_port
+        uint8_t *console
+    const char *pv_bare_open(pv_bare *b, uint8_t *ram, uint64_t ram_size, uint32_t translation_buffer_bytes)
+    const char *pv_bare_start(pv_bare *b, uint64_t rip, uint64_t rsp, uint64_t cr3, uint64_t gdt_base, uint32_t gdt_limit)
+    const char *pv_bare_run(pv_bare *b)

@@ -67,7 +67,8 @@ cdef class Saved(Counted):
             copy.env = env
             set_fields(copy, state)
             base = frozen.address()
-            pv_arena(copy, <uint8_t *>base, copy.pool.pages)
+            pv_arena(copy, <uint8_t *>base, c.pool.pages + (PV_CONTROL_PAGES if c.vmcb_page else 0))
+            copy.pool.pages = c.pool.pages  # the control block's lie behind those
             if not pv_state_check(copy, begun):
                 raise StateError("its processor is in no state that there is")
             if not pv_arena_check(copy, levels, begun):

@@ -12,6 +12,8 @@ import pytest
 import pv.cli.compare as command
 from pv.cli import main
 from pv.report.comparison import WELL, ComparisonRow
+from pv.report.nano import NanoCell
+from pv.techniques import TECHNIQUES
 
 ROW = ComparisonRow("map", "trap", "unicorn", "map a page", 10, 40, {"INVLPG": 40}, 0.001, 3, "result 7", WELL, True)
 
@@ -34,11 +36,44 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_all_workloads_under_all_techniques(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare"]) == 0
     assert len(asked["names"]) == 13
-    assert asked["techniques"] == ("paravirt", "trap")
+    assert asked["techniques"] == tuple(TECHNIQUES)
     out, error = capsys.readouterr()
     assert "all results agree" in out
-    assert "0.50" in out
+    assert "Shapes of the literature, by this run's figures: 1 of 1 hold" in out
     assert error == ""
+
+
+@pytest.mark.usefixtures("asked")
+def test_detail_has_a_line_a_technique(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--detail"]) == 0
+    out = capsys.readouterr().out
+    assert "exit reasons" in out
+    assert "0.500" in out
+
+
+@pytest.mark.usefixtures("asked")
+def test_markdown_is_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| job | one operation | paravirt: exits | ns | trap: exits | ns |"
+    assert lines[4] == "| shape | source | figures | here |"
+
+
+def test_single_operations_beside_the_engine_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--nano", "call/ret", "rdtsc", "ipi", "--repeat", "1", "--json", "-"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    cells = {(cell["row"], cell["technique"]): cell for cell in document["nano"]}
+    assert cells["rdtsc", "trap"]["exits_by_reason"] == {"RDTSC": 1.0}
+    assert cells["call/ret", "native"]["agrees"] is True
+    assert cells["ipi", "trap"]["reason"] == "a machine has one processor"
+    assert "reading the shared clock takes no exit" in [shape["claim"] for shape in document["shapes"]]
+
+
+def test_nano_that_differs_is_exit_code_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    cell = NanoCell("in", "s", "IN", "trap", operations=1, seconds=1e-6, result="result 7", agrees=False)
+    monkeypatch.setattr(command.nano_harness, "measure_rows", lambda *_names, **_options: [cell])
+    assert main(["compare", "--nano", "in"]) == 1
+    assert capsys.readouterr().err == "pvkit: in under trap: differs: result 7\n"
 
 
 def test_choices_reach_the_harness(asked: dict[str, Any]) -> None:
@@ -98,6 +133,10 @@ def test_a_file_that_cannot_be_written_is_told_before_minutes_are_spent(
         (["--scale", "nan"], "--scale nan is not a number above 0"),
         (["--scale", "inf"], "--scale inf is not a number above 0"),
         (["--scale", "1e30"], "--scale 1e+30 is not a number above 0, at most 500"),
+        (["--nano", "mop"], "no nanobenchmark is called 'mop'; there are syscall, in, cr8wr"),
+        (["--nano", "--scale", "2"], "--nano runs each row as often as its time needs: --scale is for workloads"),
+        (["--detail", "--nano"], "--detail and --nano do not go together"),
+        (["--detail", "--markdown"], "--detail and --markdown do not go together"),
         (["--repeat", "0"], "--repeat 0 is less than 1"),
         (["--json", "/nowhere/at/all.json", "map"], "cannot write /nowhere/at/all.json: No such file or directory"),
     ],

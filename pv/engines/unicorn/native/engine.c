@@ -21,6 +21,7 @@ static const struct { const char *name; size_t at; } symbols[] = {
     API(tlb_flush, "tlb_flush_x86_64"), API(tlb_flush_page, "tlb_flush_page_x86_64"),
     API(tb_invalidate_phys_range, "tb_invalidate_phys_range_x86_64"),
     API(raise_exception_err, "raise_exception_err_x86_64"), API(cpu_x86_cpuid, "cpu_x86_cpuid_x86_64"),
+    API(do_interrupt, "x86_cpu_do_interrupt_x86_64"),
 #undef API
 };
 

@@ -33,6 +33,7 @@ struct pv_engine_api {
     void (*tlb_flush_page)(void *cpu, uint64_t gva);
     void (*tb_invalidate_phys_range)(uc_engine *uc, uint64_t first, uint64_t end); /* by guest-physical address */
     void (*raise_exception_err)(void *env, int vector, int error_code);
+    void (*do_interrupt)(void *cpu); /* the exception in flight, through IDT and TSS */
     void (*cpu_x86_cpuid)(void *env, uint32_t leaf, uint32_t subleaf, uint32_t *, uint32_t *, uint32_t *, uint32_t *);
 };
 extern struct pv_engine_api pv_uc;

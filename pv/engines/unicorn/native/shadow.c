@@ -5,6 +5,8 @@
  * A guest frame that holds a shadowed table is tracked: mapped read-only. The first write to it faults, the page is
  * marked unsync and becomes writable; what the guest then changes takes effect where the architecture says it must,
  * at INVLPG or a load of CR3 (SDM vol. 3, 4.10.4), when changed entries are dropped. Dropped entries refill by fault.
+ * A page fault of the guest's own announces such a write: the table that denied the access is unsync before its kernel
+ * hears of it, so that a page touched for the first time takes two faults, the guest's and the fill, and no third.
  * The pool bounds all of it: used up, everything is dropped and refilled. */
 #include "vcpu.h"
 
@@ -46,8 +48,9 @@ static bool protect(struct pv_vcpu *c, uint64_t gfn)
     uint32_t by = s->mapped_by[gfn];
     if (by && by != MANY && (*entry_at(c, by - 1) & (PV_FRAME | PTE_P | PTE_W)) == wanted) {
         *entry_at(c, by - 1) &= ~(uint64_t)PTE_W;
-        changed = true;
-    } else if (by == MANY) {
+        return true; /* and the entry stays known: expect_write gives the permission back */
+    }
+    if (by == MANY) {
         for (uint32_t page = FIRST_PAGE; page < c->pool.used; page++)
             if (s->pages[page].live && !s->pages[page].level)
                 for (int i = 0; i < 512; i++) {
@@ -162,17 +165,54 @@ static bool entry_stale(struct pv_vcpu *c, int level, uint64_t shadow, uint64_t 
     return c->shadow.pages[page_of(shadow)].tag != tag_of(frame >> 12, level - 1, large);
 }
 
-/* Drop the entries of a shadow page that the guest's table no longer says. */
+/* A page fault is about to reach the guest's kernel, which will as a rule write the entry that denied the access: let it,
+ * where the one entry that maps this table writable is known and the guest's own still says so. */
+static void expect_write(struct pv_vcpu *c, uint64_t gva)
+{
+    struct pv_shadow *s = &c->shadow;
+    uint64_t table = (c->v.cr3 & PV_FRAME) >> 12, g;
+    int level = 3;
+    for (; table < frames(c); level--) {
+        g = ((uint64_t *)(c->ram + (table << 12)))[gva >> (12 + 9 * level) & 511];
+        if (!level || !(g & PTE_P) || g & PTE_PS || g & pv_reserved(c, g, level))
+            break;
+        table = (g & PV_FRAME) >> 12;
+    }
+    if (table >= frames(c) || !s->tracked[table])
+        return;
+    uint32_t by = s->mapped_by[table];
+    if (!by || by == MANY)
+        return;
+    const struct pv_shadow_page *p = &s->pages[(by - 1) / 512];
+    uint64_t *entry = entry_at(c, by - 1);
+    if (p->live != 1 || p->level || (*entry & (PV_FRAME | PTE_P | PTE_W)) != (table << 12 | PTE_P))
+        return;
+    g = ((uint64_t *)(c->ram + (tag_gfn(p->tag) << 12)))[(by - 1) % 512];
+    if (!tag_direct(p->tag) && ((g & PV_FRAME) >> 12 != table || !(wanted_flags(c, g, 0) & PTE_W)))
+        return;
+    *entry |= PTE_W;
+    unsync_frame(c, table);
+}
+
+/* Drop the entries of a shadow page that the guest's table no longer says. Whether the processor has used any since the
+ * last time stands in `idle`, by the accessed bits, which begin anew. */
 static bool sync_page(struct pv_vcpu *c, uint32_t page)
 {
     struct pv_shadow_page *p = &c->shadow.pages[page];
     uint64_t *shadow = pv_page(&c->pool, page), *guest = (uint64_t *)(c->ram + (tag_gfn(p->tag) << 12));
     bool changed = false;
-    for (int i = 0; i < 512; i++)
-        if (shadow[i] && entry_stale(c, p->level, shadow[i], guest[i])) {
+    for (int i = 0; i < 512; i++) {
+        if (!shadow[i])
+            continue;
+        if (shadow[i] & PTE_A)
+            p->idle = 0;
+        if (entry_stale(c, p->level, shadow[i], guest[i])) {
             shadow[i] = 0;
             changed = true;
+        } else {
+            shadow[i] &= ~(uint64_t)PTE_A;
         }
+    }
     c->shadow.syncs++;
     return changed;
 }
@@ -313,6 +353,7 @@ struct pv_fault pv_shadow_fault(struct pv_vcpu *c, uint64_t gva, uint32_t error)
     if (fault.vector >= 0) {
         s->guest_faults++;
         c->v.cr2 = gva;
+        expect_write(c, gva);
         return fault;
     }
     if (mapping.gpa >= c->ram_size)
@@ -328,7 +369,6 @@ struct pv_fault pv_shadow_fault(struct pv_vcpu *c, uint64_t gva, uint32_t error)
     for (int level = 3;; level--) {
         uint64_t *entry = &pv_page(&c->pool, page)[gva >> (12 + 9 * level) & 511], flags;
         bool direct = tag_direct(s->pages[page].tag);
-        s->pages[page].idle = 0;
         if (direct) {
             /* inside a large guest page: its own entry above holds the permissions */
             g = mapping.gpa & ~((PV_PAGE << (9 * level)) - 1);

@@ -159,6 +159,55 @@ def test_address_spaces_stay_filled_while_others_run() -> None:
     assert spent["shadow fills"] <= 10  # pages of the list and the log that come into use
 
 
+SPACES, TABLES_APART, PAGES = 8, 0x3000, 32
+OTHER_PAGE = 500  # of a window, in no working set
+
+
+def own_windows(rounds: int, *, edits: bool) -> dict[str, int]:
+    """What `rounds` of switching among 8 spaces, each with 32 pages in tables of its own, take beyond the first two."""
+
+    def steps(count: int) -> list[tuple[int, int, int]]:
+        one = []
+        for space in range(SPACES):
+            one += [(guest.LOAD_CR3, ROOT + space * 4096, 0)]
+            one += [(guest.EDIT, TABLES + 0x2000 + space * TABLES_APART + OTHER_PAGE * 8, 0)] * edits
+            one += [(guest.WRITE, WINDOW + page * 4096, space) for page in range(PAGES)]
+        return one * count
+
+    counted = []
+    for count in (2, 2 + rounds):
+        with prepare(steps(count), ROOT) as made:
+            for space in range(SPACES):
+                at, frames = TABLES + space * TABLES_APART, DATA + space * PAGES * 4096
+                made.memory.write(ROOT + space * 4096, struct.pack("<3Q", *fixed_entries(), at | 0x67))
+                made.memory.write_uint(at, 8, at + 0x1000 | 0x67)
+                made.memory.write_uint(at + 0x1000, 8, at + 0x2000 | 0x67)
+                entries = [frames + page * 4096 | 0x63 for page in range(PAGES)]
+                made.memory.write(at + 0x2000, struct.pack(f"<{PAGES}Q", *entries))
+            guest.finish(made)
+            assert made.outcome is not None
+            counted.append({**made.outcome.exits, **made.outcome.events})
+    return {name: counted[1][name] - counted[0].get(name, 0) for name in counted[1]}
+
+
+def test_a_working_set_in_eight_spaces_is_never_filled_again() -> None:
+    rounds = 5
+    spent = own_windows(rounds, edits=False)
+    assert spent["CR_ACCESS"] == spent["address-space hits"] == rounds * SPACES
+    log_pages = rounds * SPACES * PAGES * 24 / 4096
+    assert spent["EXCEPTION_NMI"] == spent["shadow fills"] <= log_pages + rounds * SPACES * PAGES * 32 / 4096 + 2
+    assert spent["page-table writes"] == spent["shadow syncs"] == spent["shadow drops"] == 0
+
+
+def test_a_table_in_use_that_is_written_in_every_turn_stays_filled() -> None:
+    """Each turn changes an entry that nobody uses: one fault makes the table writable, its other 32 pages stay."""
+    rounds = 12
+    still, edited = own_windows(rounds, edits=False), own_windows(rounds, edits=True)
+    assert edited["page-table writes"] == rounds * SPACES
+    list_pages = rounds * SPACES * 32 / 4096 + 1  # where the steps of the edits lie
+    assert 0 <= edited["EXCEPTION_NMI"] - still["EXCEPTION_NMI"] - rounds * SPACES <= list_pages
+
+
 def test_a_page_that_was_a_table_stops_costing_faults() -> None:
     """Tables, then data in the same frames, the address space loaded again and again in between."""
     old = TABLES + 0x2000
@@ -263,6 +312,24 @@ def test_a_table_reached_by_a_new_way_shows_nothing_stale() -> None:
     ]
     with window(steps) as made:
         assert guest.finish(made) == [Record(DONE, 0, 0), Record(DONE, 0, 0), Record(guest.FAULTED, beyond, 0)]
+
+
+def test_a_fault_gives_no_permission_back_that_the_guest_has_taken() -> None:
+    """A table is written by one way, shadowed, and the way made read-only: then a fault announces a write to it."""
+    table, way, beyond = 0x580000, WINDOW + (100 << 12), WINDOW + (1 << 21)
+    steps = [
+        (guest.EDIT, pte(100), table | 0x63),
+        (guest.WRITE, way, DATA | 0x63),
+        (guest.EDIT, TABLES + 0x1008, table | 0x67),
+        (guest.READ, beyond, 0),
+        (guest.EDIT, pte(100), table | 0x61),
+        (guest.INVLPG, way, 0),
+        (guest.READ, beyond + 4096, 0),
+        (guest.WRITE, way + 8, DATA | 0x63),
+    ]
+    with window(steps) as made:
+        denied = [Record(guest.FAULTED, beyond + 4096, 0), Record(guest.FAULTED, way + 8, 3)]
+        assert guest.finish(made) == [Record(DONE, 0, 0), Record(DONE, 0, 0), *denied]
 
 
 @pytest.mark.parametrize("bit", [13, 20, 40, 51])
