@@ -1,0 +1,140 @@
+"""A program under several techniques: one machine each, put back to its begin for every program, then held together.
+
+What is held together is what `pvkit check` compares (pv.check), without any area left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from pv.check import Difference, Observation, compare
+from pv.check.observe import read
+from pv.check.traffic import Recorder
+from pv.exits import StopWhy
+from pv.machine import Machine
+from pv.memory import GuestMemory
+from pv.snapshot import Snapshot
+from tests.equivalence import layout as at
+from tests.equivalence.harness import furniture, image
+from tests.equivalence.program import Program
+
+MAX_EXITS: Final = 6000
+TIMEOUT_S: Final = 20.0
+BUDGETS: Final = frozenset({StopWhy.MAX_EXITS, StopWhy.TIMEOUT})
+RSP: Final = 4
+
+
+class Bench:
+    """One technique's machine. Close it."""
+
+    def __init__(self, technique: str, memory: Any = at.MEMORY) -> None:
+        self.technique: Final = technique
+        self._memory = memory
+        self.machine = self._new()
+        self.recorder = Recorder(self.machine)
+        self._begin: Snapshot | None = None
+        self._restores = self._take()
+
+    def run(self, program: Program) -> Observation:
+        """Run the program from the begin."""
+        self._restore()
+        machine = self.machine
+        kernel, user = program.pages()
+        machine.patch(at.CODE, kernel)
+        machine.patch(at.USER, user)
+        machine.memory.write(at.DATA, program.data)
+        for register, value in enumerate(program.registers):
+            if register != RSP:
+                machine.vcpu.set(register, value)
+        outcome = machine.run(timeout=TIMEOUT_S, max_exits=MAX_EXITS)
+        return read(machine, self.recorder, outcome)
+
+    def close(self) -> None:
+        self.machine.close()
+
+    def _new(self) -> Machine:
+        machine = Machine(memory=self._memory, technique=self.technique, plugins=False)
+        machine.load(image())
+        for gpa, data in furniture():
+            machine.memory.write(gpa, data)
+        return machine
+
+    def _take(self) -> bool:
+        """Whether this technique's machines have snapshots; else each program gets a new machine."""
+        try:
+            self._begin = self.machine.snapshot()
+        except ValueError:
+            return False
+        return True
+
+    def _restore(self) -> None:
+        self.recorder.clear()
+        broken = self.machine.outcome is not None and self.machine.outcome.why is StopWhy.ENGINE_ABORT
+        if self._begin is not None and not broken:
+            self.machine.restore(self._begin)
+        elif self.machine.outcome is not None:
+            self.machine.close()
+            self.machine = self._new()
+            self.recorder = Recorder(self.machine)
+            self._restores = self._take()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What became of a program. unfinished: a budget ended a run, so nothing is known. difference: of the pair `names`."""
+
+    difference: Difference | None = None
+    names: tuple[str, str] = ("", "")
+    unfinished: bool = False
+    ends: tuple[str, ...] = ()
+
+
+class Benches:
+    """All techniques side by side: the first is what the others are held to. A context manager."""
+
+    def __init__(self, techniques: Sequence[str]) -> None:
+        self._stack = ExitStack()
+        self.benches: Final = [Bench(name) for name in techniques]
+        for bench in self.benches:
+            self._stack.callback(bench.close)
+        self.ends: Final[Counter[str]] = Counter()
+
+    def run(self, program: Program) -> Found:
+        """Run the program under each, and compare."""
+        observations = [bench.run(program) for bench in self.benches]
+        first, *others = observations
+        self.ends[first.outcome.summary.split(" at ")[0]] += 1
+        if any(one.outcome.why in BUDGETS for one in observations):
+            return Found(unfinished=True)
+        for other in others:
+            difference = compare(first, other)
+            if difference is not None:
+                return Found(difference, (first.technique, other.technique))
+        return Found()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+def shrink(benches: Benches, program: Program) -> Program:
+    """The shortest begin of a program that differs, without the slots that it does not need."""
+    low, high = 1, len(program.slots)
+    while low < high:
+        middle = (low + high) // 2
+        if benches.run(program.first(middle)).difference is not None:
+            high = middle
+        else:
+            low = middle + 1
+    program = program.first(low)
+    gone: list[int] = []
+    for number in range(low - 1):
+        if benches.run(program.without([*gone, number])).difference is not None:
+            gone.append(number)
+    return program.without(gone)
