@@ -16,7 +16,6 @@ from pv.check.timing import (
     CHIPS_OF_INTERRUPTS,
     TIMING_CHIPS,
     TIMING_DEVICES,
-    TIMING_REGISTERS,
     UNSEEN,
     Ignored,
 )
@@ -143,7 +142,7 @@ def console(left: Observation, right: Observation, _ignored: Ignored) -> Differe
 def register_values(left: Observation, right: Observation, ignored: Ignored) -> Difference | None:
     for name, a in left.registers.items():
         b = right.registers[name]
-        if a != b and name not in TIMING_REGISTERS and name not in ignored.registers:
+        if a != b and name not in ignored.registers:
             return Difference(
                 "registers", name, f"{a:#x}", f"{b:#x}", rips=(left.registers["rip"], right.registers["rip"])
             )

@@ -1,7 +1,8 @@
 """Which registers has a guest at its end, as it sees them itself? By name, so that techniques can be held together.
 
 Rings are the guest's: what runs at CPL 1 for a technique is its CPL 0. A stack segment of the null selector has no
-privilege of its own that a guest could read by any way but the hole that docs/holes.md lists.
+privilege of its own that a guest could read by any way but the hole that docs/holes.md lists. The time-stamp counter is left
+out: its offset is what the guest wrote less the time at which it did.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ RINGED: Final = {"cs": 1, "ss": 2}
 VIRTUAL: Final = (
     "cr0", "cr2", "cr3", "cr4", "cr8", "efer", "gdt_base", "gdt_limit", "idt_base", "idt_limit", "ldt_selector",
     "ldt_base", "ldt_limit", "tr_selector", "tr_base", "tr_limit", "star", "lstar", "fmask", "kernel_gs_base",
+    "tsc_aux",
 )  # fmt: skip
 SYSTEM: Final = (
-    "dr6", "dr7", "tsc_offset", "tsc_aux", "pat", "misc_enable", "mtrr_default_type", "sysenter_cs", "sysenter_esp",
+    "dr6", "dr7", "pat", "misc_enable", "mtrr_default_type", "sysenter_cs", "sysenter_esp",
     "sysenter_eip", "cstar",
 )  # fmt: skip
 

@@ -6,7 +6,6 @@ everything but this:
 
 - TIMING_DEVICES: what is read from them never; what is written to them until a timer has fired in either run.
 - TIMING_CHIPS: the final state of those that count; of CHIPS_OF_INTERRUPTS once a timer has fired.
-- TIMING_REGISTERS.
 - Memory that the guest names: symbols of its ELF file that begin with SYMBOL_PREFIX, each with its size.
 - What a person names: `--ignore` an area of memory, a symbol, a device or a register.
 
@@ -28,7 +27,6 @@ from pv.loaders.elf_symbols import sized_symbols
 TIMING_DEVICES: Final = frozenset({"8254", "MC146818", "port B", "master 8259", "slave 8259", "local APIC"})
 TIMING_CHIPS: Final = frozenset({"pit", "rtc"})
 CHIPS_OF_INTERRUPTS: Final = frozenset({"master", "slave", "apic"})
-TIMING_REGISTERS: Final = frozenset({"tsc_offset"})  # what the guest wrote, less the time at which it did
 SYMBOL_PREFIX: Final = "timing_"
 ELF_MAGIC: Final = b"\x7fELF"
 UNSEEN: Final[Mapping[str, frozenset[str]]] = {"hardware-apicv": frozenset({"local APIC"})}  # by technique

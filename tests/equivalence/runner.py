@@ -36,8 +36,7 @@ class Bench:
         self._memory = memory
         self.machine = self._new()
         self.recorder = Recorder(self.machine)
-        self._begin: Snapshot | None = None
-        self._restores = self._take()
+        self._begin = self._take()
 
     def run(self, program: Program) -> Observation:
         """Run the program from the begin."""
@@ -63,24 +62,29 @@ class Bench:
             machine.memory.write(gpa, data)
         return machine
 
-    def _take(self) -> bool:
-        """Whether this technique's machines have snapshots; else each program gets a new machine."""
+    def _take(self) -> Snapshot | None:
+        """The begin, None where this technique's machines have no snapshots: each program then gets a new machine."""
         try:
-            self._begin = self.machine.snapshot()
+            return self.machine.snapshot()
         except ValueError:
-            return False
-        return True
+            return None
 
     def _restore(self) -> None:
         self.recorder.clear()
-        broken = self.machine.outcome is not None and self.machine.outcome.why is StopWhy.ENGINE_ABORT
-        if self._begin is not None and not broken:
-            self.machine.restore(self._begin)
-        elif self.machine.outcome is not None:
-            self.machine.close()
-            self.machine = self._new()
-            self.recorder = Recorder(self.machine)
-            self._restores = self._take()
+        outcome = self.machine.outcome
+        if outcome is None:
+            return
+        if self._begin is not None and outcome.why is not StopWhy.ENGINE_ABORT:
+            try:
+                self.machine.restore(self._begin)
+                return
+            except ValueError:
+                self._begin = None
+        self.machine.close()
+        self.machine = self._new()
+        self.recorder = Recorder(self.machine)
+        if self._begin is not None:
+            self._begin = self._take()
 
 
 @dataclass(frozen=True, slots=True)
