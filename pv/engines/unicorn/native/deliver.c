@@ -2,6 +2,7 @@
  * through the trap table of a paravirtual guest; and the ways back: IRET, SYSRET; and the way in: SYSCALL. */
 #include "vcpu.h"
 
+enum { CONFORMING_CODE = 1 << 12 | 3 << 10 }; /* of a segment cache: S, code, conforming */
 enum { EXT = 1, IDT_BIT = 2 };
 enum { FLAG_TF = 1 << 8, FLAG_IF = 1 << 9, FLAG_NT = 1 << 14, FLAG_RF = 1 << 16, FLAG_VM = 1 << 17 };
 
@@ -125,6 +126,8 @@ void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, e
                 ENV64(c->env, ENV_CR + 16) = c->v.cr2;
             return;
         }
+        if (fault.vector == VEC_PF && pv_hardware(c)) /* its own, even where it makes a double fault */
+            ENV64(c->env, ENV_CR + 16) = c->v.cr2;
         if (source == PV_SOFTWARE) { /* the fault is of the INT instruction, RIP stands behind it */
             uint8_t code[15];
             uint64_t rip = ENV64(c->env, ENV_RIP);
@@ -202,7 +205,8 @@ struct pv_fault pv_return_to(struct pv_vcpu *c, uint64_t rip, uint64_t cs, uint6
     if (level > cpl)
         for (int segment = 0; segment < 6; segment++) { /* segments of the inner level do not survive outside */
             struct pv_segment *s = pv_segment(c, segment);
-            if (segment != PV_CS && segment != PV_SS && s->selector & ~3u && (s->flags >> 13 & 3) < 3)
+            bool own = segment == PV_CS || segment == PV_SS, conforming = (s->flags & CONFORMING_CODE) == CONFORMING_CODE;
+            if (!own && s->selector && !conforming && (s->flags >> 13 & 3) < 3)
                 *s = (struct pv_segment){ .base = segment >= PV_FS ? s->base : 0 };
         }
     *pv_register(c, PV_RSP) = rsp;

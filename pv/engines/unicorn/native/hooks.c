@@ -225,7 +225,8 @@ static bool on_invalid(uc_engine *uc, void *user)
             if (pv_hardware(c)) {
                 pv_deliver(c, icebp ? VEC_DB : VEC_UD, false, 0, PV_EXCEPTION);
             } else {
-                struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, icebp ? VEC_DB : VEC_UD);
+                bool counter = c->mode == PV_TRAP && at + 1 < have && code[at] == 0x0f && code[at + 1] == 0x33; /* RDPMC: there is none */
+                struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, icebp ? VEC_DB : counter ? VEC_GP : VEC_UD);
                 c->exit.error_code = 0;
                 pv_answer(c, entry);
             }
