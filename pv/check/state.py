@@ -24,7 +24,7 @@ VIRTUAL: Final = (
 )  # fmt: skip
 SYSTEM: Final = (
     "dr6", "dr7", "pat", "misc_enable", "mtrr_default_type", "sysenter_cs", "sysenter_esp",
-    "sysenter_eip", "cstar",
+    "sysenter_eip",
 )  # fmt: skip
 
 

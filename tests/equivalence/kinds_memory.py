@@ -65,10 +65,12 @@ def edit_a_directory(choose: Random) -> Piece:
 
 @kind(1)
 def table_that_maps_itself(choose: Random) -> Piece:
+    """A table seen through a page that it maps; then the page leads to a frame again."""
     page = choose.randrange(at.FRAMES_MOST)
+    gva, entry_at = at.WINDOW + 0x1000 * page, at.WINDOW_TABLE + 8 * page
+    drop = memory_form(b"\x0f\x01", 7, gva)
     value = choose.choice((at.WINDOW_TABLE, at.WINDOW_DIRECTORY, at.ROOT)) | PRESENT_RWU
-    gva = at.WINDOW + 0x1000 * page
-    return Piece(store(at.WINDOW_TABLE + 8 * page, value) + memory_form(b"\x0f\x01", 7, gva) + load(0, gva))
+    return Piece(store(entry_at, value) + drop + load(0, gva) + store(entry_at, frame_entry(page)) + drop)
 
 
 @kind(3)

@@ -22,7 +22,8 @@ POINTER: Final = at.DATA + 0x800
 @kind(4)
 def move_to_segment(choose: Random) -> Piece:
     segment = choose.choice((ES, DS, FS, GS))
-    return Piece(move(0, choose.choice(SELECTORS)) + bytes([0x8E, 0xC0 | segment << 3]))
+    known = [one for one in SELECTORS if segment < FS or one not in (1, 3)]
+    return Piece(move(0, choose.choice(known)) + bytes([0x8E, 0xC0 | segment << 3]))
 
 
 @kind(3)
@@ -38,7 +39,8 @@ def move_to_code_segment(choose: Random) -> Piece:
 
 @kind(2)
 def pop_segment(choose: Random) -> Piece:
-    return Piece(push(choose.choice(SELECTORS)) + choose.choice((b"\x0f\xa1", b"\x0f\xa9")))
+    known = [one for one in SELECTORS if one not in (1, 3)]
+    return Piece(push(choose.choice(known)) + choose.choice((b"\x0f\xa1", b"\x0f\xa9")))
 
 
 @kind(2)
@@ -71,7 +73,7 @@ def load_idt(choose: Random) -> Piece:
     return table_load(choose, 3, choose.choice((0xFFF, 0xFFF, 0xFEF)), at.IDT)
 
 
-@kind(1)
+@kind(1, erratum="LGDT and LIDT: a base that is not canonical")
 def load_table_badly(choose: Random) -> Piece:
     return table_load(choose, choose.choice((2, 3)), 0xFFF, choose.choice((at.NOT_CANONICAL, 1 << 47)))
 
@@ -89,7 +91,7 @@ def load_local_table(choose: Random) -> Piece:
 
 @kind(3)
 def load_task_register(choose: Random) -> Piece:
-    selector = choose.choice((0, at.FREE_TSS, at.FREE_TSS, at.ABSENT_TSS, at.TSS_SELECTOR, at.LDT_SELECTOR, at.KERNEL_SS, at.BEYOND, 4))
+    selector = choose.choice((at.FREE_TSS, at.FREE_TSS, at.ABSENT_TSS, at.TSS_SELECTOR, at.LDT_SELECTOR, at.KERNEL_SS, at.BEYOND, 4))
     return Piece(move(2, selector) + b"\x0f\x00\xda")
 
 
@@ -104,8 +106,6 @@ CODE_SELECTORS: Final = (
     at.KERNEL_CS, at.KERNEL_CS, at.KERNEL_CS, 0, at.KERNEL_CS | 1, at.KERNEL_CS | 3, at.USER_CS, at.USER_CS & ~3,
     at.CONFORMING, at.ABSENT_CODE, at.EXECUTE_ONLY, at.KERNEL_SS, at.BEYOND, at.TSS_SELECTOR, at.LDT_DATA,
 )  # fmt: skip
-TARGETS: Final = (at.STUBS + at.STUB_BYTES * 0xFF + 5,) * 3 + (at.NOT_CANONICAL, at.UNMAPPED)
-
 
 @kind(3)
 def far_return(choose: Random) -> Piece:
@@ -115,13 +115,28 @@ def far_return(choose: Random) -> Piece:
 
 @kind(1)
 def far_return_nowhere(choose: Random) -> Piece:
-    return Piece(push(at.KERNEL_CS) + push(choose.choice((at.NOT_CANONICAL, at.UNMAPPED))) + b"\x48\xcb")
+    return Piece(push(at.KERNEL_CS) + push(at.UNMAPPED) + b"\x48\xcb")
+
+
+@kind(1, erratum="far transfers and IRET: a target that is not canonical")
+def far_return_to_no_address(_choose: Random) -> Piece:
+    return Piece(push(at.KERNEL_CS) + push(at.NOT_CANONICAL) + b"\x48\xcb")
+
+
+@kind(1, erratum="LTR of a null selector")
+def load_no_task_register(_choose: Random) -> Piece:
+    return Piece(move(2, 0) + b"\x0f\x00\xda")
+
+
+@kind(1, erratum="FS and GS: a null selector with an RPL outlives IRET to CPL 3")
+def null_selector_with_a_level(choose: Random) -> Piece:
+    return Piece(move(0, choose.choice((1, 3))) + bytes([0x8E, 0xC0 | choose.choice((FS, GS)) << 3]))
 
 
 @kind(2)
 def far_jump(choose: Random) -> Piece:
     """By a pointer m16:32 to the instruction behind the jump."""
-    begin = move(0, choose.choice(CODE_SELECTORS)) + b"\xa3" * 0 + memory_form(b"\x66\x89", 0, POINTER + 4)
+    begin = move(0, choose.choice(CODE_SELECTORS)) + memory_form(b"\x66\x89", 0, POINTER + 4)
     target = b"\x48\x8d\x05\x0e\x00\x00\x00" + memory_form(b"\x89", 0, POINTER)  # LEA over what follows
     return Piece(begin + target + memory_form(b"\xff", 5, POINTER) + load(1, POINTER))
 

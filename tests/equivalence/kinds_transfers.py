@@ -13,7 +13,7 @@ BACK: Final = bytes([0xCD, at.BACK])
 USER_FLAGS: Final = 0x202
 HERE: Final = 0xFFFF_FFFF  # stands for the address of the slot's user code: program.py puts it in
 FRAME_CS: Final = (at.KERNEL_CS, at.KERNEL_CS, at.USER_CS, 0, at.KERNEL_CS | 3, at.KERNEL_CS | 1, at.CONFORMING, at.ABSENT_CODE, at.KERNEL_SS, at.BEYOND)
-FRAME_SS: Final = (at.KERNEL_SS, at.KERNEL_SS, at.USER_SS, at.KERNEL_SS | 1, at.KERNEL_CS, at.READ_ONLY, at.ABSENT_DATA, at.BEYOND)
+FRAME_SS: Final = (at.KERNEL_SS, at.KERNEL_SS, at.USER_SS, at.KERNEL_SS | 1, at.KERNEL_CS, at.READ_ONLY, at.BEYOND)
 
 
 def to_user(flags: int = USER_FLAGS) -> bytes:
@@ -24,7 +24,7 @@ def to_user(flags: int = USER_FLAGS) -> bytes:
 USER_CODES: Final = (
     "90", "fa", "fb", "f4", "0f20c0", "0f22d8", "0f32", "0f30", "0f01f8", "0f05", "0f07", "480f07", "ec", "ee", "cf", "48cf",
     "0f09", "0f08", "0f06", "0f01f0", "0f00d0", "0f00d8", "0f0b", "cc", "f1", "cd80", "cd41", "cd43", "cd03", "f7f1",
-    "0fa2", "0f31", "9c58", "6a005f", "8ed8", "8ee0", "c3", "cb", "48cb", "0f013c25000010 00".replace(" ", ""), "0f20d0",
+    "0fa2", "0f3131c031d2", "9c58", "6a005f", "8ed8", "8ee0", "c3", "cb", "48cb", "0f013c25000010 00".replace(" ", ""), "0f20d0",
     "0f23c0", "0f21c0", "6668000058", "0faa", "0f34", "0f35", "0f33", "0f01c1", "0f01d9", "6e", "6d", "dbe3", "8ec0", "0fa1",
 )  # fmt: skip
 
@@ -49,27 +49,62 @@ def system_call(choose: Random) -> Piece:
 @kind(3)
 def system_return(choose: Random) -> Piece:
     """By RCX and R11; a piece at CPL 3 comes back."""
-    flags = choose.choice((0x202, 0x2, 0xAD7, 0x40602, 0x202 | 1 << 16))
-    return Piece(b"\xb9" + HERE.to_bytes(4, "little") + move(11, flags) + b"\x48\x0f\x07", choose.choice((b"\x90", b"\x0f\x05", b"\x8c\xc8" * 0 + b"\x90")) + BACK)
+    return leave_to_user(choose, choose.choice((0x202, 0x2, 0xAD7, 0x40602)))
 
 
-@kind(1)
-def system_return_badly(choose: Random) -> Piece:
-    return Piece(move(1, at.NOT_CANONICAL) + move(11, 0x202) + choose.choice((b"\x48\x0f\x07", b"\x0f\x07")))
+def leave_to_user(choose: Random, flags: int) -> Piece:
+    begin = b"\xb9" + HERE.to_bytes(4, "little") + move(11, flags)
+    return Piece(begin + b"\x48\x0f\x07", choose.choice((b"\x90", b"\x0f\x05", b"\x90")) + BACK)
+
+
+@kind(1, erratum="RF, once set, stays past the next instruction")
+def system_return_with_resume_flag(choose: Random) -> Piece:
+    return leave_to_user(choose, 0x10202)
+
+
+@kind(1, erratum="SYSRET: a target that is not canonical")
+def system_return_badly(_choose: Random) -> Piece:
+    return Piece(move(1, at.NOT_CANONICAL) + move(11, 0x202) + b"\x48\x0f\x07")
+
+
+@kind(1, hole="code of 32 bits")
+def system_return_to_compatibility_mode(choose: Random) -> Piece:
+    return Piece(leave_to_user(choose, 0x202).kernel[:-3] + b"\x0f\x07", BACK)
 
 
 @kind(4)
 def interrupt_return(choose: Random) -> Piece:
     """With any selectors and flags; to the next instruction where it stays in the kernel."""
-    flags = choose.choice((0x2, 0x202, 0xAD7, 0x40602, 0x200202, 0x3202, 0x202 | 1 << 16))
-    frame = push(choose.choice(FRAME_SS)) + push(at.STACK) + push(flags) + push(choose.choice(FRAME_CS))
+    flags = choose.choice((0x2, 0x202, 0xAD7, 0x40602, 0x200202, 0x3202))
+    return return_by_frame(choose.choice(FRAME_SS), flags, choose.choice(FRAME_CS))
+
+
+@kind(1, erratum="RF, once set, stays past the next instruction")
+def interrupt_return_with_resume_flag(_choose: Random) -> Piece:
+    return return_by_frame(at.KERNEL_SS, 0x10202, at.KERNEL_CS)
+
+
+def return_by_frame(stack: int, flags: int, code: int) -> Piece:
+    """IRETQ to the instruction behind it."""
+    frame = push(stack) + push(at.STACK) + push(flags) + push(code)
     return Piece(frame + b"\x48\x8d\x05\x03\x00\x00\x00\x50\x48\xcf")
 
 
 @kind(1)
 def interrupt_return_nowhere(choose: Random) -> Piece:
     frame = push(at.KERNEL_SS) + push(at.STACK) + push(0x202) + push(at.KERNEL_CS)
-    return Piece(frame + push(choose.choice((at.NOT_CANONICAL, at.UNMAPPED))) + b"\x48\xcf")
+    return Piece(frame + push(at.UNMAPPED) + b"\x48\xcf")
+
+
+@kind(1, erratum="far transfers and IRET: a target that is not canonical")
+def interrupt_return_to_no_address(_choose: Random) -> Piece:
+    frame = push(at.KERNEL_SS) + push(at.STACK) + push(0x202) + push(at.KERNEL_CS)
+    return Piece(frame + push(at.NOT_CANONICAL) + b"\x48\xcf")
+
+
+@kind(1, erratum="IRET: SS that is not present is #NP")
+def interrupt_return_to_no_stack(_choose: Random) -> Piece:
+    return return_by_frame(at.ABSENT_DATA, 0x202, at.KERNEL_CS)
 
 
 @kind(1)
