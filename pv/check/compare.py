@@ -178,7 +178,7 @@ def rules(left: Observation, right: Observation) -> Rules | None:
     if left.memory == right.memory:
         return None
     words = [descriptor_words(one.memory, dict(one.registers)) for one in (left, right)]
-    return Rules(left.memory, right.memory, left.roots | right.roots, words[0] & words[1])
+    return Rules(left.memory, right.memory, left.tables | right.tables, words[0] & words[1])
 
 
 STEPS: Final[dict[str, Step]] = {

@@ -9,8 +9,8 @@ Three kinds of bits are the processor's and not the guest's. They are compared a
 - Accessed, of a code or data descriptor: set by a load of the segment, which a processor may skip where it keeps the
   descriptor (SDM vol. 3, 3.4.5.1 asks software to allow for either).
 
-A page is a page table where one of the run's roots leads to it at its end, in both memories; the descriptors are those
-of the final GDT and LDT. All other bits must be equal: of a table no less than of data.
+A page is a page table where a table that the guest is known to have used leads to it at the end, in both memories; the
+descriptors are those of the final GDT and LDT. All other bits must be equal: of a table no less than of data.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class Compared(NamedTuple):
 
 
 class Tables:
-    """The page tables of one memory, from `roots` (values of CR3) down: which levels each page serves as."""
+    """The page tables of one memory, from `known` (gpa, level) down: which levels each page serves as."""
 
-    def __init__(self, memory: bytes, roots: Iterable[int]) -> None:
+    def __init__(self, memory: bytes, known: Iterable[tuple[int, int]]) -> None:
         self.levels: Final[dict[int, set[int]]] = {}
         self._memory: Final = memory
-        for root in roots:
-            self._add(root & FRAME, ROOT_LEVEL)
+        for page, level in known:
+            self._add(page, level)
 
     def _add(self, page: int, level: int) -> None:
         """The page and what hangs below it; a page is followed once for each level, whatever cycles tables make."""
@@ -102,11 +102,11 @@ def descriptor_words(memory: bytes, registers: dict[str, int]) -> set[int]:
 
 
 class Rules:
-    """What two memories are compared under. roots: every CR3 that either run is known to have loaded."""
+    """What two memories are compared under. tables: (gpa, level) of those that either run is known to have used."""
 
-    def __init__(self, left: bytes, right: bytes, roots: Iterable[int], descriptors: set[int]) -> None:
-        roots = tuple(roots)
-        both = Tables(left, roots).levels, Tables(right, roots).levels
+    def __init__(self, left: bytes, right: bytes, tables: Iterable[tuple[int, int]], descriptors: set[int]) -> None:
+        tables = tuple(tables)
+        both = Tables(left, tables).levels, Tables(right, tables).levels
         self._levels = {page: both[0][page] & both[1][page] for page in both[0].keys() & both[1].keys()}
         self._descriptors = descriptors
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pv.check.memory import FRAME, ROOT_LEVEL
 from pv.check.state import chips, registers
 from pv.check.traffic import ACCESSES_MOST, Access, Recorder
 from pv.exits import StopWhy
@@ -34,7 +35,7 @@ class Run:
 class Observation:
     """One run. first_tick: how many accesses came before the first timer fired, None where none fired.
 
-    roots: every CR3 that the guest is known to have loaded, the last one included.
+    tables: (gpa, level) of page tables that the guest is known to have used, 3 for the root of each CR3 that it loaded.
     """
 
     technique: str
@@ -43,7 +44,7 @@ class Observation:
     memory: bytes = field(repr=False)
     accesses: tuple[Access, ...] = field(repr=False)
     first_tick: int | None
-    roots: frozenset[int]
+    tables: frozenset[tuple[int, int]]
     chips: Mapping[str, Any] = field(repr=False)
     symbols: Mapping[str, int] = field(repr=False)
 
@@ -83,7 +84,7 @@ def read(machine: Machine, recorder: Recorder, outcome: Outcome) -> Observation:
         memory=bytes(machine.memory.view),
         accesses=tuple(recorder.accesses),
         first_tick=recorder.first_tick,
-        roots=frozenset({*recorder.roots, seen["cr3"]}),
+        tables=frozenset((root & FRAME, ROOT_LEVEL) for root in (*recorder.roots, seen["cr3"])),
         chips=chips(machine.pc),
         symbols={} if machine.image is None else machine.image.symbols,
     )

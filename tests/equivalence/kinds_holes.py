@@ -7,6 +7,7 @@ from random import Random
 from tests.equivalence import layout as at
 from tests.equivalence.code import control, debug, memory_form, move, push, store
 from tests.equivalence.kinds import Piece, kind
+from tests.equivalence.kinds_transfers import BACK, to_user
 
 PLACE = at.DATA + 0x900
 
@@ -39,6 +40,11 @@ def store_machine_status_word(_choose: Random) -> Piece:
 @kind(2, hole="PUSHF")
 def push_flags(_choose: Random) -> Piece:
     return Piece(b"\xfa\x9c\x5b")
+
+
+@kind(1, hole="PUSHF")
+def push_flags_at_user_level(choose: Random) -> Piece:
+    return Piece(to_user(choose.choice((0x2, 0x3202))), b"\x9c\x58" + BACK)
 
 
 @kind(2, hole="POPF")

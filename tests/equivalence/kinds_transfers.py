@@ -24,8 +24,8 @@ def to_user(flags: int = USER_FLAGS) -> bytes:
 USER_CODES: Final = (
     "90", "fa", "fb", "f4", "0f20c0", "0f22d8", "0f32", "0f30", "0f01f8", "0f05", "0f07", "480f07", "ec", "ee", "cf", "48cf",
     "0f09", "0f08", "0f06", "0f01f0", "0f00d0", "0f00d8", "0f0b", "cc", "f1", "cd80", "cd41", "cd43", "cd03", "f7f1",
-    "0fa2", "0f3131c031d2", "9c58", "6a005f", "8ed8", "8ee0", "c3", "cb", "48cb", "0f013c25000010 00".replace(" ", ""), "0f20d0",
-    "0f23c0", "0f21c0", "6668000058", "0faa", "0f34", "0f35", "0f33", "0f01c1", "0f01d9", "6e", "6d", "dbe3", "8ec0", "0fa1",
+    "0fa2", "0f3131c031d2", "6a005f", "31c08ed8", "31c08ee0", "c3", "cb", "48cb", "0f013c25000010 00".replace(" ", ""), "0f20d0",
+    "0f23c0", "0f21c0", "6668000058", "0faa", "0f34", "0f35", "0f33", "0f01c1", "0f01d9", "6e", "6d", "dbe3", "6a1b0fa1",
 )  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def return_by_frame(stack: int, flags: int, code: int) -> Piece:
 
 @kind(1)
 def interrupt_return_nowhere(choose: Random) -> Piece:
-    frame = push(at.KERNEL_SS) + push(at.STACK) + push(0x202) + push(at.KERNEL_CS)
+    frame = push(at.KERNEL_SS) + push(at.STACK) + push(0x2) + push(at.KERNEL_CS)
     return Piece(frame + push(at.UNMAPPED) + b"\x48\xcf")
 
 

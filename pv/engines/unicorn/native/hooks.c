@@ -86,12 +86,14 @@ static bool emulated(struct pv_vcpu *c)
     int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code);
     if (!c->exit.error_code && time_stamp(c, code, have))
         return true;
-    if (user && (c->mode != PV_TRAP || !c->exit.error_code))
+    bool flag = user && c->mode == PV_TRAP && !c->exit.error_code && c->v.iopl == 3; /* CLI and STI, which IOPL allows it */
+    if (user && !flag && (c->mode != PV_TRAP || !c->exit.error_code))
         return false; /* a privileged instruction of the guest's own user mode: its kernel hears of it */
     struct pv_decoded *slot = pv_decode(c, code, have);
     if (!slot)
         return c->why != PV_RUNNING;
-    if (!slot->insn || slot->reason == R_MMIO || (user && slot->reason != R_IRET && slot->reason != R_SEGMENT && slot->reason != R_FAR))
+    bool of_user = flag ? slot->reason == R_FLAG : slot->reason == R_IRET || slot->reason == R_SEGMENT || slot->reason == R_FAR;
+    if (!slot->insn || slot->reason == R_MMIO || (user && !of_user))
         return false;
     struct pv_entry *entry = pv_take(c, slot->reason, 0, slot->key == KEY_IN_ECX ? (int64_t)(uint32_t)*pv_register(c, PV_RCX) : slot->key);
     c->exit.insn = slot->insn;
@@ -254,7 +256,8 @@ static void on_new_block(uc_engine *uc, uc_tb *block, uc_tb *before, void *user)
 
 static bool must_leave(struct pv_vcpu *c)
 {
-    return c->leave != PV_LEAVE_NONE || c->why != PV_RUNNING || (c->interrupt_pending && !c->call && pv_interrupts_on(c)) || c->waiting
+    bool window = pv_hardware(c) && !c->window_open; /* an interrupt for a guest that cannot take it yet asks for one */
+    return c->leave != PV_LEAVE_NONE || c->why != PV_RUNNING || (c->interrupt_pending && !c->call && (window || pv_interrupts_on(c))) || c->waiting
         || c->now_ns >= c->deadline_ns || c->exits >= c->max_exits || c->flush_translations;
 }
 
