@@ -75,7 +75,7 @@ def system_return_to_compatibility_mode(choose: Random) -> Piece:
 @kind(4)
 def interrupt_return(choose: Random) -> Piece:
     """With any selectors and flags; to the next instruction where it stays in the kernel."""
-    flags = choose.choice((0x2, 0x202, 0xAD7, 0x40602, 0x200202, 0x3202))
+    flags = choose.choice((0x2, 0x202, 0xAD7, 0x40602, 0x200202))  # IOPL 0: see POPF
     return return_by_frame(choose.choice(FRAME_SS), flags, choose.choice(FRAME_CS))
 
 

@@ -207,7 +207,7 @@ struct pv_fault pv_return_to(struct pv_vcpu *c, uint64_t rip, uint64_t cs, uint6
             struct pv_segment *s = pv_segment(c, segment);
             bool own = segment == PV_CS || segment == PV_SS, conforming = (s->flags & CONFORMING_CODE) == CONFORMING_CODE;
             if (!own && s->selector && !conforming && (s->flags >> 13 & 3) < 3)
-                *s = (struct pv_segment){ .base = segment >= PV_FS ? s->base : 0 };
+                *s = (struct pv_segment){ .base = segment >= PV_FS && !(s->selector & ~3u) ? s->base : 0 };
         }
     *pv_register(c, PV_RSP) = rsp;
     ENV64(c->env, ENV_RIP) = rip;

@@ -86,13 +86,15 @@ static bool emulated(struct pv_vcpu *c)
     int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code);
     if (!c->exit.error_code && time_stamp(c, code, have))
         return true;
-    bool flag = user && c->mode == PV_TRAP && !c->exit.error_code && c->v.iopl == 3; /* CLI and STI, which IOPL allows it */
-    if (user && !flag && (c->mode != PV_TRAP || !c->exit.error_code))
+    /* CLI and STI, which IOPL may allow it; SYSRET, which is undefined before it is privileged */
+    bool flag = c->v.iopl == 3, undefined = !(c->v.efer & 1), own = user && !c->exit.error_code && (flag || undefined);
+    if (user && (c->mode != PV_TRAP || (!own && !c->exit.error_code)))
         return false; /* a privileged instruction of the guest's own user mode: its kernel hears of it */
     struct pv_decoded *slot = pv_decode(c, code, have);
     if (!slot)
         return c->why != PV_RUNNING;
-    bool of_user = flag ? slot->reason == R_FLAG : slot->reason == R_IRET || slot->reason == R_SEGMENT || slot->reason == R_FAR;
+    bool of_user = own ? (flag && slot->reason == R_FLAG) || (undefined && slot->reason == R_SYSRET)
+                       : slot->reason == R_IRET || slot->reason == R_SEGMENT || slot->reason == R_FAR;
     if (!slot->insn || slot->reason == R_MMIO || (user && !of_user))
         return false;
     struct pv_entry *entry = pv_take(c, slot->reason, 0, slot->key == KEY_IN_ECX ? (int64_t)(uint32_t)*pv_register(c, PV_RCX) : slot->key);
