@@ -36,12 +36,9 @@ class Slot:
     piece: Piece
 
     @property
-    def hole(self) -> str:
-        return KINDS[self.kind].hole if self.kind else ""
-
-    @property
-    def erratum(self) -> str:
-        return KINDS[self.kind].erratum if self.kind else ""
+    def listed(self) -> str:
+        """The hole or erratum through which techniques differ here; empty for an instruction that must be equal."""
+        return (KINDS[self.kind].hole or KINDS[self.kind].erratum) if self.kind else ""
 
 
 EMPTY: Final = Slot("", NOTHING)
@@ -83,7 +80,7 @@ class Program:
         for number, slot in enumerate(self.slots):
             if not slot.kind:
                 continue
-            note = f"; {slot.kind}" + (f" (hole: {slot.hole})" if slot.hole else "")
+            note = f"; {slot.kind}" + (f" (listed: {slot.listed})" if slot.listed else "")
             begin = at.SLOT_BYTES * number
             size = len(NOTE) + 4 + len(slot.piece.kernel)
             lines += disassembly(kernel[begin + len(NOTE) + 4 : begin + size], at.CODE + begin + len(NOTE) + 4, note)

@@ -131,19 +131,3 @@ class Benches:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-
-def shrink(benches: Benches, program: Program) -> Program:
-    """The shortest begin of a program that differs, without the slots that it does not need."""
-    low, high = 1, len(program.slots)
-    while low < high:
-        middle = (low + high) // 2
-        if benches.run(program.first(middle)).difference is not None:
-            high = middle
-        else:
-            low = middle + 1
-    program = program.first(low)
-    gone: list[int] = []
-    for number in range(low - 1):
-        if benches.run(program.without([*gone, number])).difference is not None:
-            gone.append(number)
-    return program.without(gone)
