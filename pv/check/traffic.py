@@ -33,9 +33,9 @@ class Access(NamedTuple):
     rip: int
     number: int
 
-    def same(self, other: Access) -> bool:
-        """Whether both are one access of one instruction."""
-        return self[:-1] == other[:-1]
+    def same(self, other: Access, *, value: bool = True) -> bool:
+        """Whether both are one access of one instruction, the value moved included."""
+        return self[:5] == other[:5] and self.rip == other.rip and (not value or self.value == other.value)
 
 
 class Recorder:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pv.check.compare import Difference, compare, streams
 from pv.check.locate import Interval, Place, divergence, places
 from pv.check.observe import Observation, Run, observe
-from pv.check.timing import Ignored, named_areas
+from pv.check.state import REGISTERS
+from pv.check.timing import Ignored, named_by_guest
 from pv.loaders import load
 from pv.memory import parse_size
 from pv.techniques import TECHNIQUES
@@ -64,7 +65,7 @@ def check(
     ignored: what is left out, beside what the guest's own symbols name. on_run is called with a technique's name as its
     run starts. Raises what Machine and load() raise.
     """
-    ignored = (ignored or Ignored()) | Ignored(areas=named_areas(run.image))
+    ignored = (ignored or Ignored()) | named_by_guest(run.image, REGISTERS)
     observations: list[Observation] = []
     for technique in techniques if len(techniques) > 1 else [*techniques, *techniques]:
         on_run(technique)
