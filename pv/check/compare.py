@@ -94,8 +94,8 @@ def traffic(left: Observation, right: Observation, ignored: Ignored) -> Differen
     if len(ours) == len(theirs):
         return None
     index = min(len(ours), len(theirs))
-    ends = [one[index] if index < len(one) else None for one in (ours, theirs)]
-    return _access_difference(index, *ends, left, right)
+    end, other = (one[index] if index < len(one) else None for one in (ours, theirs))
+    return _access_difference(index, end, other, left, right)
 
 
 def _access_difference(

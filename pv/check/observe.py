@@ -21,7 +21,7 @@ COMPLETE: Final = frozenset(StopWhy) - {StopWhy.TIMEOUT, StopWhy.MAX_EXITS, Stop
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is run: a guest's bytes, and what its machine is made with. disks: as Machine takes them, none of mode rw."""
+    """What is run: a guest's bytes, and what its machine is made with. disks: as Machine takes them, and none rw."""
 
     image: bytes = field(repr=False)
     memory: str | int = "16MiB"

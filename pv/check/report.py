@@ -82,7 +82,7 @@ def disagreement(verdict: Verdict) -> Iterator[str]:
 
 def interval_text(verdict: Verdict) -> str:
     """Between which accesses memory came to differ."""
-    assert verdict.interval is not None and verdict.sides is not None
+    assert verdict.interval is not None
     after, before = verdict.interval.after, verdict.interval.before
     ends = [
         f"{word} the {access_text(access)} at rip {access.rip:#x}"

@@ -1,8 +1,8 @@
 """Which registers has a guest at its end, as it sees them itself? By name, so that techniques can be held together.
 
 Rings are the guest's: what runs at CPL 1 for a technique is its CPL 0. A stack segment of the null selector has no
-privilege of its own that a guest could read by any way but the hole that docs/holes.md lists. The time-stamp counter is left
-out: its offset is what the guest wrote less the time at which it did.
+privilege of its own that a guest could read by any way but the hole that docs/holes.md lists. The time-stamp counter is
+left out: its offset is what the guest wrote less the time at which it did.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ everything but this:
 - TIMING_DEVICES: what is read from them never; what is written to them until a timer has fired in either run, and of
   what is written to COUNTS that it is written: a guest reckons from the time it reads.
 - TIMING_CHIPS: the final state of those that count; of CHIPS_OF_INTERRUPTS once a timer has fired.
-- What the guest names: symbols of its ELF file that begin with SYMBOL_PREFIX, each the memory of its size; one whose name
-  goes on with that of a register, such as timing_r12, that register.
+- What the guest names: symbols of its ELF file that begin with SYMBOL_PREFIX, each the memory of its size; one whose
+  name goes on with that of a register, such as timing_r12, that register.
 - What a person names: `--ignore` an area of memory, a symbol, a device or a register.
 
 UNSEEN is no timing: accesses that a technique leaves to the processor, which no monitor can record.

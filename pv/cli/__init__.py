@@ -1,8 +1,9 @@
 """The command `pvkit`: one file a command, and one line for every mistake a person makes.
 
 Exit codes: 0 well; 2 usage or bad input; compare and check: 1 where results differ or a guest failed; run and resume:
-the guest's own status, 124 where the time or exit budget was used up, 134 where the guest panicked, 125 where the machine stopped
-for another reason; doctor: 1 where the engine cannot run; 130 interrupted; 141 where nobody read the output.
+the guest's own status, 124 where the time or exit budget was used up, 134 where the guest panicked, 125 where the
+machine stopped for another reason; doctor: 1 where the engine cannot run; 130 interrupted; 141 where nobody read the
+output.
 The outermost layer: it may import hypercalls, the workloads and bench, and nothing imports it.
 """
 

@@ -102,7 +102,7 @@ def check_workload(
             continue
         wanted = able if techniques is None else [one for one in techniques.split(",") if one in able] or able
         verdicts[half] = verdict_on(run, wanted, ignore if half == "trap" else ())
-    equal = all([show(verdict) for verdict in verdicts.values()])
+    shown = [show(verdict) for verdict in verdicts.values()]
     printed = {half: verdict.observations[0].outcome.console for half, verdict in verdicts.items()}
     if len(set(printed.values())) > 1:
         say("different: the paravirtual half printed " + repr(printed["paravirt"][-60:]))
@@ -110,19 +110,14 @@ def check_workload(
         return False
     if len(printed) > 1:
         say("both halves of the pair print the same")
-    return equal
+    return all(shown)
 
 
 def verdict_on(run: Run, techniques: Sequence[str], ignore: Sequence[str]) -> Verdict:
     """The verdict. Raises Complaint for what a person can have got wrong."""
     try:
         ignored: Ignored = read_ignored(ignore, run.image, REGISTERS, DEVICES)
-        return check_run(
-            run,
-            techniques,
-            ignored,
-            lambda name: mention(f"pvkit: running under {name}") if sys.stderr.isatty() else None,
-        )
+        return check_run(run, techniques, ignored, tell)
     except LoadError:
         raise
     except ValueError as mistake:
@@ -159,6 +154,12 @@ def check_disks(disks: Sequence[str]) -> None:
     for disk in disks:
         if disk.endswith(":rw"):
             raise Complaint(f"--disk {disk}: what one run writes the next would read; give it mode cow")
+
+
+def tell(technique: str) -> None:
+    """Say on a terminal what runs now."""
+    if sys.stderr.isatty():
+        mention(f"pvkit: running under {technique}")
 
 
 def show(verdict: Verdict) -> bool:

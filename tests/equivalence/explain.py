@@ -1,8 +1,8 @@
 """Is every difference of a program one that is listed? The slot at which it begins must be of a hole, or of an erratum.
 
-A program is cut short until a slot is found with which a difference begins. That slot is asked for its hole and left out,
-and the rest is looked at again: so one hole excuses nothing that comes behind it. Where the slot has none, the program is
-shrunk: a hole that is left then is one without which there is no difference.
+A program is cut short until a slot is found with which a difference begins. That slot is asked for its hole and left
+out, and the rest is looked at again: so one hole excuses nothing that comes behind it. Where the slot has none, the
+program is shrunk: a hole that is left then is one without which there is no difference.
 """
 
 from __future__ import annotations

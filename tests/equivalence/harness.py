@@ -192,13 +192,23 @@ def tables() -> dict[int, list[int]]:
     apic = 0xFEE00000 | 0x1F3  # a page of 2 MiB, global, uncached
     return {
         at.ROOT: [at.POINTERS | PRESENT_RWU],
-        at.POINTERS: [at.DIRECTORY | PRESENT_RWU, at.WINDOW_DIRECTORY | PRESENT_RWU, 0, at.DEVICE_DIRECTORY | KERNEL_RW],
+        at.POINTERS: [
+            at.DIRECTORY | PRESENT_RWU,
+            at.WINDOW_DIRECTORY | PRESENT_RWU,
+            0,
+            at.DEVICE_DIRECTORY | KERNEL_RW,
+        ],
         at.DIRECTORY: [at.TABLE | PRESENT_RWU],
         at.TABLE: identity,
         at.WINDOW_DIRECTORY: [at.WINDOW_TABLE | PRESENT_RWU],
         at.WINDOW_TABLE: window,
         at.OTHER_ROOT: [at.OTHER_POINTERS | PRESENT_RWU],
-        at.OTHER_POINTERS: [at.DIRECTORY | PRESENT_RWU, at.OTHER_DIRECTORY | PRESENT_RWU, 0, at.DEVICE_DIRECTORY | KERNEL_RW],
+        at.OTHER_POINTERS: [
+            at.DIRECTORY | PRESENT_RWU,
+            at.OTHER_DIRECTORY | PRESENT_RWU,
+            0,
+            at.DEVICE_DIRECTORY | KERNEL_RW,
+        ],
         at.OTHER_DIRECTORY: [at.OTHER_TABLE | PRESENT_RWU],
         at.OTHER_TABLE: other,
         at.DEVICE_DIRECTORY: [0] * 503 + [apic],

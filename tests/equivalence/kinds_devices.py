@@ -30,7 +30,9 @@ def port_write(choose: Random) -> Piece:
 
 @kind(2)
 def port_string(choose: Random) -> Piece:
-    begin = move(6, choose.choice((at.DATA, at.WINDOW + 0xFFC))) + move(7, choose.choice((at.DATA + 64, at.WINDOW + 0x1FFC, at.UNMAPPED)))
+    begin = move(6, choose.choice((at.DATA, at.WINDOW + 0xFFC))) + move(
+        7, choose.choice((at.DATA + 64, at.WINDOW + 0x1FFC, at.UNMAPPED))
+    )
     begin += move(1, choose.choice((1, 2, 5))) + move(2, choose.choice((0x3FF, 0x80, 0x1234)))
     return Piece(begin + choose.choice((b"\x6e", b"\xf3\x6e", b"\x6c", b"\xf3\x6c", b"\xf3\x6d", b"\xf3\x66\x6f")))
 
@@ -38,21 +40,53 @@ def port_string(choose: Random) -> Piece:
 @kind(4)
 def apic_read(choose: Random) -> Piece:
     place = at.APIC + choose.choice(READ_ONLY) + choose.choice((0, 0, 0, 1, 3, 4, 12))
-    opcode = choose.choice((b"\x8b\x03", b"\x8a\x0b", b"\x0f\xb6\x13", b"\x48\x8b\x33", b"\x03\x03", b"\x85\x03", b"\x3b\x03", b"\xf7\x03\x01\x00\x00\x00"))
+    opcode = choose.choice(
+        (
+            b"\x8b\x03",
+            b"\x8a\x0b",
+            b"\x0f\xb6\x13",
+            b"\x48\x8b\x33",
+            b"\x03\x03",
+            b"\x85\x03",
+            b"\x3b\x03",
+            b"\xf7\x03\x01\x00\x00\x00",
+        )
+    )
     return Piece(move(3, place) + opcode)
 
 
 @kind(4)
 def apic_write(choose: Random) -> Piece:
     """Task priority, logical destination, spurious vector, error status, LINT1's vector."""
-    offset, value = choose.choice(((0x80, choose.randrange(256)), (0xD0, choose.getrandbits(32)), (0xE0, choose.getrandbits(32)), (0xF0, 0x1FF), (0x280, 0), (0x360, 0x10400), (0xB0, 0)))
-    opcode = choose.choice((b"\x89\x03", b"\x87\x03", b"\xc7\x03" + value.to_bytes(4, "little"), b"\x09\x03", b"\x21\x03", b"\x31\x03", b"\xff\x03", b"\x01\x03"))
+    offset, value = choose.choice(
+        (
+            (0x80, choose.randrange(256)),
+            (0xD0, choose.getrandbits(32)),
+            (0xE0, choose.getrandbits(32)),
+            (0xF0, 0x1FF),
+            (0x280, 0),
+            (0x360, 0x10400),
+            (0xB0, 0),
+        )
+    )
+    opcode = choose.choice(
+        (
+            b"\x89\x03",
+            b"\x87\x03",
+            b"\xc7\x03" + value.to_bytes(4, "little"),
+            b"\x09\x03",
+            b"\x21\x03",
+            b"\x31\x03",
+            b"\xff\x03",
+            b"\x01\x03",
+        )
+    )
     return Piece(move(0, value) + move(3, at.APIC + offset) + opcode)
 
 
 @kind(3)
 def interrupt_to_oneself(choose: Random) -> Piece:
-    """ICR: delivered at once where IF lets it, else with the STI that follows; acknowledged in the next piece of code."""
+    """ICR: delivered at once where IF lets it, else with the STI that follows."""
     send = move(3, at.APIC + 0x300) + b"\xc7\x03" + (0x40000 | VECTOR + 16 * choose.randrange(3)).to_bytes(4, "little")
     return Piece(choose.choice((b"\xfa", b"\xfb", b"")) + send + choose.choice((b"\x90\xfb\x90", b"\x90", b"\xfb\xfa")))
 

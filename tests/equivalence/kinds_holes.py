@@ -96,7 +96,9 @@ def breakpoint_on_code(_choose: Random) -> Piece:
 
 @kind(1, hole="SSE with CR4.OSFXSR clear")
 def sse_without_its_bit(_choose: Random) -> Piece:
-    return Piece(move(0, 0x20) + control(4, 0, write=True) + b"\x0f\x28\xc1" + move(0, 0x220) + control(4, 0, write=True))
+    return Piece(
+        move(0, 0x20) + control(4, 0, write=True) + b"\x0f\x28\xc1" + move(0, 0x220) + control(4, 0, write=True)
+    )
 
 
 @kind(1, hole="LFS of 64 bits, offset below 4 GiB")

@@ -1,4 +1,4 @@
-"""Page tables edited and used, string instructions across pages that fault, stacks that are none, and what divides by 0."""
+"""Page tables edited and used, strings across pages that fault, stacks that are none, and what divides by 0."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def window(choose: Random) -> int:
 def access(choose: Random, gva: int) -> bytes:
     """A read, a write, an addition or a locked one, at an offset that may cross into the next page."""
     place = gva + choose.choice((0, 8, 0x7F8, 0xFF8, 0xFFC))
-    opcode = choose.choice((b"\x48\x8b", b"\x48\x89", b"\x48\x01", b"\xf0\x48\x01", b"\x48\x87", b"\x8a", b"\x88", b"\x0f\xb7"))
+    opcode = choose.choice(
+        (b"\x48\x8b", b"\x48\x89", b"\x48\x01", b"\xf0\x48\x01", b"\x48\x87", b"\x8a", b"\x88", b"\x0f\xb7")
+    )
     return memory_form(opcode, choose.choice((0, 1, 2, 3, 6, 7)), place)
 
 
@@ -55,8 +57,9 @@ def edit_a_directory(choose: Random) -> Piece:
     """The window's directory: another table, none, or a page of 2 MiB; every translation dropped."""
     value = choose.choice(
         (
-            at.WINDOW_TABLE | PRESENT_RWU, at.WINDOW_TABLE | PRESENT_RWU, at.OTHER_TABLE | PRESENT_RWU, at.WINDOW_TABLE | PRESENT,
-            0, PRESENT_RWU | LARGE, PRESENT_RWU & ~WRITE | LARGE, PRESENT | LARGE, PRESENT_RWU | LARGE | 1 << 13, at.WINDOW_TABLE | PRESENT_RWU | NX,
+            at.WINDOW_TABLE | PRESENT_RWU, at.WINDOW_TABLE | PRESENT_RWU, at.OTHER_TABLE | PRESENT_RWU,
+            at.WINDOW_TABLE | PRESENT, 0, PRESENT_RWU | LARGE, PRESENT_RWU & ~WRITE | LARGE, PRESENT | LARGE,
+            PRESENT_RWU | LARGE | 1 << 13, at.WINDOW_TABLE | PRESENT_RWU | NX,
         )
     )  # fmt: skip
     reload = b"\x0f\x20\xda\x0f\x22\xda"
@@ -96,11 +99,21 @@ def run_what_is_not_there(choose: Random) -> Piece:
 
 @kind(4)
 def string_instruction(choose: Random) -> Piece:
-    places = (at.DATA, at.DATA + 0x1FF0, at.WINDOW + 0xFF0, at.WINDOW + 0x2FF8, at.WINDOW + 0x7FF0, at.UNMAPPED, at.TABLE - 0x10)
+    places = (
+        at.DATA,
+        at.DATA + 0x1FF0,
+        at.WINDOW + 0xFF0,
+        at.WINDOW + 0x2FF8,
+        at.WINDOW + 0x7FF0,
+        at.UNMAPPED,
+        at.TABLE - 0x10,
+    )
     begin = move(6, choose.choice(places[:5])) + move(7, choose.choice(places[:5] * 4 + places[5:]))
     begin += move(1, choose.choice((0, 1, 3, 17, 64)))
     back = choose.random() < 0.2
-    code = choose.choice((b"\xf3\xa4", b"\xf3\x48\xa5", b"\xf3\xaa", b"\xf3\x48\xab", b"\xf3\xa6", b"\xf2\xae", b"\xa5", b"\xac"))
+    code = choose.choice(
+        (b"\xf3\xa4", b"\xf3\x48\xa5", b"\xf3\xaa", b"\xf3\x48\xab", b"\xf3\xa6", b"\xf2\xae", b"\xa5", b"\xac")
+    )
     return Piece(begin + (b"\xfd" if back else b"") + code + b"\xfc")
 
 
@@ -153,4 +166,13 @@ def unencodable(choose: Random) -> Piece:
 
 @kind(2)
 def leave_frames(choose: Random) -> Piece:
-    return Piece(choose.choice((b"\xc8\x10\x00\x00\xc9", b"\xc8\x20\x00\x02\xc9", push(choose.getrandbits(31)) + b"\x5b", b"\x48\x0f\xc7\x0c\x25" + (at.DATA + 64).to_bytes(4, "little"))))
+    return Piece(
+        choose.choice(
+            (
+                b"\xc8\x10\x00\x00\xc9",
+                b"\xc8\x20\x00\x02\xc9",
+                push(choose.getrandbits(31)) + b"\x5b",
+                b"\x48\x0f\xc7\x0c\x25" + (at.DATA + 64).to_bytes(4, "little"),
+            )
+        )
+    )

@@ -144,8 +144,9 @@ def msr_badly(choose: Random) -> Piece:
     return Piece(
         choose.choice(
             (
-                write_msr(0xC0000082, bad), write_msr(FS_BASE, bad), write_msr(KERNEL_GS_BASE, bad), write_msr(GS_BASE, bad),
-                write_msr(EFER, 0x1D01), write_msr(EFER, 1 << 40 | 0xD01), write_msr(0x277, 0x0202020202020202),
+                write_msr(0xC0000082, bad), write_msr(FS_BASE, bad), write_msr(KERNEL_GS_BASE, bad),
+                write_msr(GS_BASE, bad), write_msr(EFER, 0x1D01), write_msr(EFER, 1 << 40 | 0xD01),
+                write_msr(0x277, 0x0202020202020202),
                 write_msr(0x2FFF_0000, 1), read_msr(0x2FFF_0000), read_msr(choose.randrange(0x5000, 0x6000)),
                 write_msr(0xC0000103, 1 << 32), write_msr(0xFE, 1),
             )
@@ -155,7 +156,9 @@ def msr_badly(choose: Random) -> Piece:
 
 @kind(2)
 def read_an_msr(choose: Random) -> Piece:
-    return Piece(read_msr(choose.choice((EFER, 0xC0000081, 0xC0000082, 0xC0000084, FS_BASE, GS_BASE, 0x1B, 0xFE, 0x1A0, 0x277))))
+    return Piece(
+        read_msr(choose.choice((EFER, 0xC0000081, 0xC0000082, 0xC0000084, FS_BASE, GS_BASE, 0x1B, 0xFE, 0x1A0, 0x277)))
+    )
 
 
 @kind(3)
@@ -172,7 +175,9 @@ def flags_while_interrupts_are_on(choose: Random) -> Piece:
 
 @kind(2)
 def processor_identification(choose: Random) -> Piece:
-    leaf = choose.choice((0, 1, 2, 4, 7, 0xD, 0x4000_0000, 0x8000_0000, 0x8000_0001, 0x8000_0008, choose.getrandbits(32)))
+    leaf = choose.choice(
+        (0, 1, 2, 4, 7, 0xD, 0x4000_0000, 0x8000_0000, 0x8000_0001, 0x8000_0008, choose.getrandbits(32))
+    )
     return Piece(move(1, choose.randrange(3)) + move(0, leaf) + b"\x0f\xa2")
 
 
@@ -186,7 +191,17 @@ def time_stamp(choose: Random) -> Piece:
 @kind(1)
 def floating_point(choose: Random) -> Piece:
     address = at.DATA + 16 * choose.randrange(64)
-    return Piece(choose.choice((b"\xdb\xe3", b"\xd9\xe8", memory_form(b"\x0f\x28", 0, address), memory_form(b"\x0f\x29", 1, address), b"\x0f\x77")))
+    return Piece(
+        choose.choice(
+            (
+                b"\xdb\xe3",
+                b"\xd9\xe8",
+                memory_form(b"\x0f\x28", 0, address),
+                memory_form(b"\x0f\x29", 1, address),
+                b"\x0f\x77",
+            )
+        )
+    )
 
 
 @kind(2)
@@ -196,9 +211,9 @@ def without_operands(choose: Random) -> Piece:
         bytes.fromhex(
             choose.choice(
                 (
-                    "0f09", "0f08", "0f01c8", "0f01c9", "0f33", "0f01d1", "0f01d0", "0f01c1", "0f01d9", "0f01d8", "0f01da",
-                    "0f01db", "0f01dc", "0f01dd", "0f01de", "0f01df", "0faa", "0f0b", "0fff", "0fb9c0", "27", "ce", "d6",
-                    "f390", "0f0d00", "0f1f00", "0f05", "0f34", "0f35", "f4" * 0 + "90",
+                    "0f09", "0f08", "0f01c8", "0f01c9", "0f33", "0f01d1", "0f01d0", "0f01c1", "0f01d9", "0f01d8",
+                    "0f01da", "0f01db", "0f01dc", "0f01dd", "0f01de", "0f01df", "0faa", "0f0b", "0fff", "0fb9c0",
+                    "27", "ce", "d6", "f390", "0f0d00", "0f1f00", "0f05", "0f34", "0f35", "90",
                 )
             )
         )

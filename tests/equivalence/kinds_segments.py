@@ -80,25 +80,33 @@ def load_table_badly(choose: Random) -> Piece:
 
 @kind(1)
 def load_table_from_nowhere(choose: Random) -> Piece:
-    return Piece(move(3, choose.choice((at.UNMAPPED, at.NOT_CANONICAL))) + bytes([0x0F, 0x01, choose.choice((0x13, 0x1B))]))
+    return Piece(
+        move(3, choose.choice((at.UNMAPPED, at.NOT_CANONICAL))) + bytes([0x0F, 0x01, choose.choice((0x13, 0x1B))])
+    )
 
 
 @kind(3)
 def load_local_table(choose: Random) -> Piece:
-    selector = choose.choice((0, 3, at.LDT_SELECTOR, at.LDT_SELECTOR, at.TSS_SELECTOR, at.KERNEL_SS, at.BEYOND, 4, 0xFFF8))
+    selector = choose.choice(
+        (0, 3, at.LDT_SELECTOR, at.LDT_SELECTOR, at.TSS_SELECTOR, at.KERNEL_SS, at.BEYOND, 4, 0xFFF8)
+    )
     return Piece(move(2, selector) + b"\x0f\x00\xd2")
 
 
 @kind(3)
 def load_task_register(choose: Random) -> Piece:
-    selector = choose.choice((at.FREE_TSS, at.FREE_TSS, at.ABSENT_TSS, at.TSS_SELECTOR, at.LDT_SELECTOR, at.KERNEL_SS, at.BEYOND, 4))
+    selector = choose.choice(
+        (at.FREE_TSS, at.FREE_TSS, at.ABSENT_TSS, at.TSS_SELECTOR, at.LDT_SELECTOR, at.KERNEL_SS, at.BEYOND, 4)
+    )
     return Piece(move(2, selector) + b"\x0f\x00\xda")
 
 
 @kind(2)
 def free_the_task_state(_choose: Random) -> Piece:
     """Clear the busy bit of both descriptors, so that LTR may succeed again."""
-    clear = b"".join(b"\x80" + memory_form(b"", 4, selector + at.GDT + 5) + b"\xfd" for selector in (at.TSS_SELECTOR, at.FREE_TSS))
+    clear = b"".join(
+        b"\x80" + memory_form(b"", 4, selector + at.GDT + 5) + b"\xfd" for selector in (at.TSS_SELECTOR, at.FREE_TSS)
+    )
     return Piece(clear)
 
 
@@ -107,6 +115,7 @@ CODE_SELECTORS: Final = (
     at.CONFORMING, at.ABSENT_CODE, at.EXECUTE_ONLY, at.KERNEL_SS, at.BEYOND, at.TSS_SELECTOR, at.LDT_DATA,
 )  # fmt: skip
 
+
 @kind(3)
 def far_return(choose: Random) -> Piece:
     """To the next instruction, or wherever the selector and the address forbid."""
@@ -114,7 +123,7 @@ def far_return(choose: Random) -> Piece:
 
 
 @kind(1)
-def far_return_nowhere(choose: Random) -> Piece:
+def far_return_nowhere(_choose: Random) -> Piece:
     return Piece(push(at.KERNEL_CS) + push(at.UNMAPPED) + b"\x48\xcb")
 
 

@@ -12,26 +12,48 @@ from tests.equivalence.kinds import Piece, kind
 BACK: Final = bytes([0xCD, at.BACK])
 USER_FLAGS: Final = 0x202
 HERE: Final = 0xFFFF_FFFF  # stands for the address of the slot's user code: program.py puts it in
-FRAME_CS: Final = (at.KERNEL_CS, at.KERNEL_CS, at.USER_CS, 0, at.KERNEL_CS | 3, at.KERNEL_CS | 1, at.CONFORMING, at.ABSENT_CODE, at.KERNEL_SS, at.BEYOND)
+FRAME_CS: Final = (
+    at.KERNEL_CS,
+    at.KERNEL_CS,
+    at.USER_CS,
+    0,
+    at.KERNEL_CS | 3,
+    at.KERNEL_CS | 1,
+    at.CONFORMING,
+    at.ABSENT_CODE,
+    at.KERNEL_SS,
+    at.BEYOND,
+)
 FRAME_SS: Final = (at.KERNEL_SS, at.KERNEL_SS, at.USER_SS, at.KERNEL_SS | 1, at.KERNEL_CS, at.READ_ONLY, at.BEYOND)
 
 
 def to_user(flags: int = USER_FLAGS) -> bytes:
     """IRETQ to the slot's user code. HERE is a PUSH imm32, whose bytes program.py finds."""
-    return push(at.USER_SS) + push(at.USER_STACK) + push(flags) + push(at.USER_CS) + b"\x68" + HERE.to_bytes(4, "little") + b"\x48\xcf"
+    return (
+        push(at.USER_SS)
+        + push(at.USER_STACK)
+        + push(flags)
+        + push(at.USER_CS)
+        + b"\x68"
+        + HERE.to_bytes(4, "little")
+        + b"\x48\xcf"
+    )
 
 
 USER_CODES: Final = (
-    "90", "fa", "fb", "f4", "0f20c0", "0f22d8", "0f32", "0f30", "0f01f8", "0f05", "0f07", "480f07", "ec", "ee", "cf", "48cf",
-    "0f09", "0f08", "0f06", "0f01f0", "0f00d0", "0f00d8", "0f0b", "cc", "f1", "cd80", "cd41", "cd43", "cd03", "f7f1",
-    "0fa2", "0f3131c031d2", "6a005f", "31c08ed8", "31c08ee0", "c3", "cb", "48cb", "0f013c25000010 00".replace(" ", ""), "0f20d0",
-    "0f23c0", "0f21c0", "6668000058", "0faa", "0f34", "0f35", "0f33", "0f01c1", "0f01d9", "6e", "6d", "dbe3", "6a1b0fa1",
+    "90", "fa", "fb", "f4", "0f20c0", "0f22d8", "0f32", "0f30", "0f01f8", "0f05", "0f07", "480f07", "ec", "ee", "cf",
+    "48cf", "0f09", "0f08", "0f06", "0f01f0", "0f00d0", "0f00d8", "0f0b", "cc", "f1", "cd80", "cd41", "cd43", "cd03",
+    "f7f1", "0fa2", "0f3131c031d2", "6a005f", "31c08ed8", "31c08ee0", "c3", "cb", "48cb", "0f013c2500001000", "0f20d0",
+    "0f23c0", "0f21c0", "6668000058", "0faa", "0f34", "0f35", "0f33", "0f01c1", "0f01d9", "6e", "6d", "dbe3",
+    "6a1b0fa1",
 )  # fmt: skip
 
 
 @kind(6)
 def at_user_level(choose: Random) -> Piece:
-    return Piece(to_user(choose.choice((0x202, 0x202, 0x2, 0x3202, 0x40202))), bytes.fromhex(choose.choice(USER_CODES)) + BACK)
+    return Piece(
+        to_user(choose.choice((0x202, 0x202, 0x2, 0x3202, 0x40202))), bytes.fromhex(choose.choice(USER_CODES)) + BACK
+    )
 
 
 @kind(3)
@@ -43,7 +65,10 @@ def memory_at_user_level(choose: Random) -> Piece:
 
 @kind(3)
 def system_call(choose: Random) -> Piece:
-    return Piece(to_user(choose.choice((0x202, 0xAD7, 0x602))), choose.choice((b"", move(1, choose.getrandbits(64)))) + b"\x0f\x05" + BACK)
+    return Piece(
+        to_user(choose.choice((0x202, 0xAD7, 0x602))),
+        choose.choice((b"", move(1, choose.getrandbits(64)))) + b"\x0f\x05" + BACK,
+    )
 
 
 @kind(3)
@@ -91,7 +116,7 @@ def return_by_frame(stack: int, flags: int, code: int) -> Piece:
 
 
 @kind(1)
-def interrupt_return_nowhere(choose: Random) -> Piece:
+def interrupt_return_nowhere(_choose: Random) -> Piece:
     frame = push(at.KERNEL_SS) + push(at.STACK) + push(0x2) + push(at.KERNEL_CS)
     return Piece(frame + push(at.UNMAPPED) + b"\x48\xcf")
 
@@ -115,10 +140,15 @@ def nested_task(_choose: Random) -> Piece:
 
 @kind(4)
 def software_interrupt(choose: Random) -> Piece:
-    vector = choose.choice((0x80, 0xFF, at.KERNEL_ONLY, at.ABSENT_GATE, 3, 4, 0, 13, 14, 8, 0x20, choose.randrange(0x80, 0xFD)))
+    vector = choose.choice(
+        (0x80, 0xFF, at.KERNEL_ONLY, at.ABSENT_GATE, 3, 4, 0, 13, 14, 8, 0x20, choose.randrange(0x80, 0xFD))
+    )
     return Piece(choose.choice((bytes([0xCD, vector]), bytes([0xCD, vector]), b"\xcc", b"\xf1")))
 
 
 @kind(3)
 def swap_gs(choose: Random) -> Piece:
-    return Piece(b"\x0f\x01\xf8" + choose.choice((b"", b"\x65" + memory_form(b"\x48\x8b", 0, choose.choice((0, 8, at.DATA))), b"\x0f\x01\xf8")))
+    return Piece(
+        b"\x0f\x01\xf8"
+        + choose.choice((b"", b"\x65" + memory_form(b"\x48\x8b", 0, choose.choice((0, 8, at.DATA))), b"\x0f\x01\xf8"))
+    )

@@ -1,4 +1,4 @@
-"""Where do a random program, and what it stands on, lie in guest memory? Addresses only; linear is physical below 2 MiB."""
+"""Where do a random program, and what it stands on, lie in guest memory? Linear is physical below 2 MiB."""
 
 from __future__ import annotations
 

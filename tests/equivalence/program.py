@@ -108,7 +108,9 @@ def disassembly(code: bytes, address: int, note: str) -> list[str]:
     lines = []
     for instruction in Decoder(64, code, ip=address):
         begin = instruction.ip - address
-        text = f"{instruction.ip:8x}  {code[begin : begin + instruction.len].hex():24}  {FORMATTER.format(instruction):40}"
+        text = (
+            f"{instruction.ip:8x}  {code[begin : begin + instruction.len].hex():24}  {FORMATTER.format(instruction):40}"
+        )
         lines.append(f"{text} {note}".rstrip())
         note = ""
     return lines

@@ -16,7 +16,6 @@ from pv.check.observe import read
 from pv.check.traffic import Recorder
 from pv.exits import StopWhy
 from pv.machine import Machine
-from pv.memory import GuestMemory
 from pv.snapshot import Snapshot
 from tests.equivalence import layout as at
 from tests.equivalence.harness import furniture, image
@@ -94,12 +93,11 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What became of a program. unfinished: a budget ended a run, so nothing is known. difference: of the pair `names`."""
+    """What became of a program: the difference of the pair `names`. unfinished: a budget ended a run, so none is known."""
 
     difference: Difference | None = None
     names: tuple[str, str] = ("", "")
     unfinished: bool = False
-    ends: tuple[str, ...] = ()
 
 
 class Benches:
@@ -130,4 +128,3 @@ class Benches:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-

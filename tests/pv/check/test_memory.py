@@ -17,7 +17,13 @@ P, A, D, LARGE = 1, 0x20, 0x40, 0x80
 
 def memory(words: dict[int, int]) -> bytes:
     made = bytearray(PAGES * 0x1000)
-    for gpa, value in {ROOT: POINTERS | P, POINTERS: DIRECTORY | P, DIRECTORY: TABLE | P, TABLE: DATA | P, **words}.items():
+    for gpa, value in {
+        ROOT: POINTERS | P,
+        POINTERS: DIRECTORY | P,
+        DIRECTORY: TABLE | P,
+        TABLE: DATA | P,
+        **words,
+    }.items():
         made[gpa : gpa + 8] = struct.pack("<Q", value)
     return bytes(made)
 
@@ -25,7 +31,9 @@ def memory(words: dict[int, int]) -> bytes:
 PLAIN = memory({})
 
 
-def compared(words: dict[int, int], base: dict[int, int] | None = None, descriptors: set[int] | None = None) -> tuple[int, int]:
+def compared(
+    words: dict[int, int], base: dict[int, int] | None = None, descriptors: set[int] | None = None
+) -> tuple[int, int]:
     left, right = memory(base or {}), memory({**(base or {}), **words})
     found = compare_memory(left, right, (), Rules(left, right, [(ROOT, 3)], descriptors or set()))
     return found.differing, found.normalised
@@ -68,7 +76,9 @@ def test_the_accessed_bit_of_a_descriptor() -> None:
     segment, accessed = 0x00CF92000000FFFF, 0x00CF93000000FFFF
     assert compared({DATA: accessed}, {DATA: segment}, {DATA}) == (0, 1)
     assert compared({DATA: accessed}, {DATA: segment})[0] == 1
-    assert compared({DATA: 0x00008B0000000067}, {DATA: 0x0000890000000067}, {DATA})[0] == 1  # a TSS gets busy when it does
+    assert (
+        compared({DATA: 0x00008B0000000067}, {DATA: 0x0000890000000067}, {DATA})[0] == 1
+    )  # a TSS gets busy when it does
 
 
 def test_areas_are_left_out_to_the_byte() -> None:
@@ -89,7 +99,13 @@ def test_walks_end_where_nothing_is() -> None:
     assert walk(memory({DIRECTORY: 0x4000000 | P | LARGE}), ROOT, 0x1234) == 0x4001234
 
 
-@given(st.dictionaries(st.sampled_from(range(ROOT, DATA, 8)), st.sampled_from([P | frame for frame in (ROOT, POINTERS, DIRECTORY, TABLE, 1 << 40)]), max_size=30))
+@given(
+    st.dictionaries(
+        st.sampled_from(range(ROOT, DATA, 8)),
+        st.sampled_from([P | frame for frame in (ROOT, POINTERS, DIRECTORY, TABLE, 1 << 40)]),
+        max_size=30,
+    )
+)
 def test_tables_of_any_shape_have_an_end(words: dict[int, int]) -> None:
     levels = Tables(memory(words), [(ROOT, 3)]).levels
     assert levels[ROOT] >= {3}
