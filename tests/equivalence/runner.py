@@ -93,7 +93,7 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What became of a program: the difference of the pair `names`. unfinished: a budget ended a run, so none is known."""
+    """What became of a program: the difference of the pair `names`. unfinished: a budget ended a run."""
 
     difference: Difference | None = None
     names: tuple[str, str] = ("", "")
