@@ -100,12 +100,6 @@ bool pv_walk_faults(struct pv_vcpu *c, uint64_t gva, uint32_t access, struct pv_
     return true;
 }
 
-bool pv_code_is_gone(struct pv_vcpu *c)
-{
-    struct pv_mapping to;
-    return walk_faults(c, ENV64(c->env, ENV_RIP), PF_I, &to);
-}
-
 static void take_access(struct pv_vcpu *c, const struct pv_decoded *slot, uint64_t gva, uint64_t gpa, uint32_t access)
 {
     if (!pv_is_device(c, gpa)) {

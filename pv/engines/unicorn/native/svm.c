@@ -168,8 +168,6 @@ void pv_svm_exit(struct pv_vcpu *c, uint32_t code)
         return;
     }
     int have = pv_fetch(c, rip, bytes);
-    if (!have && pv_hardware(c) && pv_code_is_gone(c)) /* the processor had the page in its TLB, and need not have had */
-        return;
     if (code == EXCEPTION + VEC_UD && pv_asks(c, bytes, have))
         code = VMMCALL; /* without EFER.SVME the processor calls it undefined */
     struct pv_mapping to;

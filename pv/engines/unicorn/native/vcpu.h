@@ -216,7 +216,6 @@ bool pv_is_device(struct pv_vcpu *c, uint64_t gpa);
 bool pv_device_access(struct pv_vcpu *c);
 bool pv_walk_faults(struct pv_vcpu *c, uint64_t gva, uint32_t access, struct pv_mapping *to);
 void pv_nested_fault(struct pv_vcpu *c, uint64_t gpa, uint32_t access);
-bool pv_code_is_gone(struct pv_vcpu *c); /* true: the guest's tables do not map the code at RIP, and it has its #PF */
 /* virtual.c */
 enum pv_which { PV_CR0, PV_CR2, PV_CR3, PV_CR4, PV_CR8, PV_EFER, PV_GDT_BASE, PV_IDT_BASE, PV_TR_BASE, PV_LDT_BASE, PV_STAR, PV_LSTAR, PV_FMASK,
                 PV_KERNEL_GS_BASE, PV_TSC_OFFSET, PV_TSC_AUX, PV_GDT_LIMIT, PV_IDT_LIMIT, PV_TR_LIMIT, PV_LDT_LIMIT, PV_LDT_SELECTOR,
