@@ -21,9 +21,8 @@ POINTER: Final = at.DATA + 0x800
 
 @kind(4)
 def move_to_segment(choose: Random) -> Piece:
-    segment = choose.choice((ES, DS, FS, GS))
-    known = [one for one in SELECTORS if segment < FS or one not in (1, 3)]
-    return Piece(move(0, choose.choice(known)) + bytes([0x8E, 0xC0 | segment << 3]))
+    known = [one for one in SELECTORS if one not in (1, 3)]  # see null_selector_with_a_level
+    return Piece(move(0, choose.choice(known)) + bytes([0x8E, 0xC0 | choose.choice((ES, DS, FS, GS)) << 3]))
 
 
 @kind(3)
@@ -137,9 +136,9 @@ def load_no_task_register(_choose: Random) -> Piece:
     return Piece(move(2, 0) + b"\x0f\x00\xda")
 
 
-@kind(1, erratum="FS and GS: a null selector with an RPL outlives IRET to CPL 3")
+@kind(1, erratum="null selectors with an RPL at IRET to CPL 3")
 def null_selector_with_a_level(choose: Random) -> Piece:
-    return Piece(move(0, choose.choice((1, 3))) + bytes([0x8E, 0xC0 | choose.choice((FS, GS)) << 3]))
+    return Piece(move(0, choose.choice((1, 3))) + bytes([0x8E, 0xC0 | choose.choice((ES, DS, FS, GS)) << 3]))
 
 
 @kind(2)
