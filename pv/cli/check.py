@@ -49,7 +49,7 @@ def check(
     ] = None,
     scale: Annotated[float, typer.Option(metavar="FACTOR", help="Multiply a workload's number of operations.")] = 0.1,
 ) -> None:
-    """Run a guest under all techniques that can run it, and name the first difference.
+    """Run a guest under all techniques; name the first difference.
 
     Exit codes: 0 where they are equal, 1 where they differ or a run did not end, 2 for bad input.
     """

@@ -49,7 +49,7 @@ def run_seeds(seeds: Iterable[int], techniques: Sequence[str] = TECHNIQUES, *, h
                 tally.listed.update(explain(benches, program))
             else:
                 short = shrink(benches, program)
-                raise Unexplained(short, benches.run(short))
+                raise Unexplained(short, benches.run(short), found)
         tally.ends = benches.ends
     return tally
 

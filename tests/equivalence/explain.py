@@ -14,8 +14,9 @@ from tests.equivalence.runner import Benches, Found
 class Unexplained(AssertionError):
     """A difference that no listed hole and no erratum makes: with the shortest program that shows it."""
 
-    def __init__(self, program: Program, found: Found) -> None:
-        super().__init__(f"{describe(found)}\n{program.listing()}")
+    def __init__(self, program: Program, found: Found, seen: Found) -> None:
+        first = f"\nfirst seen as {describe(seen)}" if found != seen else ""
+        super().__init__(f"{describe(found)}{first}\n{program.listing()}")
 
     def __reduce__(self) -> tuple[type[AssertionError], tuple[str]]:
         """A worker process hands over the words alone."""
@@ -34,13 +35,13 @@ def describe(found: Found) -> str:
 def explain(benches: Benches, program: Program) -> tuple[str, ...]:
     """The names of the holes and errata through which the techniques differ on a program. Raises Unexplained."""
     names: list[str] = []
-    while benches.run(program).difference is not None:
+    while (seen := benches.run(program)).difference is not None:
         culprit = first_difference(benches, program)
         if not program.slots[culprit].listed:
             short = shrink(benches, program.first(culprit + 1))
             culprit = next((number for number, slot in enumerate(short.slots) if slot.listed), -1)
             if culprit < 0:
-                raise Unexplained(short, benches.run(short))
+                raise Unexplained(short, benches.run(short), seen)
         names.append(program.slots[culprit].listed)
         program = program.without([culprit])
     return tuple(names)
