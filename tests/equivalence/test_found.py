@@ -81,6 +81,15 @@ def test_a_far_call_that_faults_has_pushed_nothing(bench: Bench) -> None:
     assert seen.memory[at.STACK - 8 : at.STACK] == event.ss.to_bytes(8, "little")  # the fault's own frame lies there
 
 
+def test_an_absent_segment_is_first_of_a_wrong_privilege(bench: Bench) -> None:
+    """A far CALL from CPL 3 to a kernel's code segment that is not present: #GP comes before #NP (SDM vol. 2, CALL)."""
+    begin = store(at.DATA, at.ABSENT_CODE << 32)
+    _, events = run(bench, Piece(begin), Piece(to_user(), memory_form(b"\xff", 3, at.DATA) + BACK))
+    assert [(event.vector, event.error) for event in events] == [(GP, at.ABSENT_CODE)]
+    _, events = run(bench, Piece(begin + memory_form(b"\xff", 3, at.DATA)))
+    assert [(event.vector, event.error) for event in events] == [(11, at.ABSENT_CODE)]
+
+
 def test_segments_that_outlive_the_way_out(bench: Bench) -> None:
     """A conforming code segment does; data of the kernel's and a null selector's RPL do not (SDM vol. 2, IRET)."""
     load = move(0, at.CONFORMING) + b"\x8e\xc0" + move(0, 3) + b"\x8e\xd8"

@@ -27,7 +27,7 @@ static bool pushes_rf(int vector, enum pv_source source)
 static struct pv_fault through_idt(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, enum pv_source source)
 {
     uint32_t ext = source == PV_SOFTWARE ? 0 : EXT, code = (uint32_t)vector * 8 + IDT_BIT + ext;
-    uint64_t gate[2], descriptor, rsp = *pv_register(c, PV_RSP), top, rflags = pv_rflags(c);
+    uint64_t gate[2], descriptor, code_at, rsp = *pv_register(c, PV_RSP), top, rflags = pv_rflags(c);
     int cpl = pv_seen_cpl(c);
     if (16u * (uint32_t)vector + 15 > c->v.idt_limit)
         return PV_FAULT_CODE(VEC_GP, code);
@@ -41,14 +41,19 @@ static struct pv_fault through_idt(struct pv_vcpu *c, int vector, bool has_error
         return PV_FAULT_CODE(VEC_GP, code);
     if (!(gate[0] >> 47 & 1))
         return PV_FAULT_CODE(VEC_NP, code);
-    fault = pv_code_descriptor(c, selector, &descriptor);
+    fault = pv_code_descriptor(c, selector, &descriptor, &code_at);
     if (fault.vector >= 0) {
-        fault.error |= fault.vector == VEC_GP || fault.vector == VEC_NP ? ext : 0;
+        fault.error |= fault.vector == VEC_GP ? ext : 0;
         return fault;
     }
     int dpl = (int)(descriptor >> 45 & 3), level = descriptor >> 42 & 1 ? cpl : dpl; /* conforming keeps the level */
     if (dpl > cpl || (level != 0 && level != 3 && !pv_hardware(c)))
         return PV_FAULT_CODE(VEC_GP, (selector & ~3u) | ext);
+    fault = pv_code_present(c, selector, &descriptor, code_at);
+    if (fault.vector >= 0) {
+        fault.error |= fault.vector == VEC_NP ? ext : 0;
+        return fault;
+    }
     if (ist || level < cpl) {
         uint64_t at = ist ? 36 + 8 * (uint64_t)(ist - 1) : 4 + 8 * (uint64_t)level;
         if (at + 7 > c->v.tr_limit)
@@ -171,13 +176,16 @@ struct pv_fault pv_return_to(struct pv_vcpu *c, uint64_t rip, uint64_t cs, uint6
         if ((cs != (KERNEL_CS | 1) && cs != 0x23) || (level == 3 ? ss != 0x1b : ss != (KERNEL_SS | 1)) || level < cpl)
             return PV_FAULT_CODE(VEC_GP, cs & 0xfffc);
     } else {
-        uint64_t code, data;
-        struct pv_fault fault = pv_code_descriptor(c, (uint16_t)cs, &code);
+        uint64_t code, code_at, data;
+        struct pv_fault fault = pv_code_descriptor(c, (uint16_t)cs, &code, &code_at);
         if (fault.vector >= 0)
             return fault;
         int dpl = (int)(code >> 45 & 3);
         if (level < cpl || (level != 0 && level != 3) || (code >> 42 & 1 ? dpl > level : dpl != level))
             return PV_FAULT_CODE(VEC_GP, cs & 0xfffc);
+        fault = pv_code_present(c, (uint16_t)cs, &code, code_at);
+        if (fault.vector >= 0)
+            return fault;
         if (!(ss & 0xfffc)) {
             if (level == 3)
                 return PV_FAULT_CODE(VEC_GP, 0);
