@@ -4,6 +4,7 @@
 #   make test      the test suite
 #   make fuzz      random guests: GUESTS=20000 SEED=1 WORKERS=2
 #   make differential   the emulator against the engine: EXAMPLES=100000 SEED=1
+#   make equivalence  random kernels under every technique: PROGRAMS=100000 SEED=1 WORKERS=2
 #   make lint      ruff, mypy, import-linter
 #   make bench     the benchmark suite, and its ratios to Unicorn's own Python binding
 #   make clean     remove what these made
@@ -17,7 +18,7 @@ BUILD  := pyproject.toml setup.py \
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
             $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: compare batches test fuzz differential lint bench install needs clean
+.PHONY: compare batches test fuzz differential equivalence lint bench install needs clean
 
 compare: $(STAMP)
 	$(BIN)/pvkit compare $(ARGS)
@@ -33,6 +34,9 @@ fuzz: $(STAMP)
 
 differential: $(STAMP)
 	$(BIN)/python -m tests.differential --examples $(or $(EXAMPLES),100000) --seed $(or $(SEED),1)
+
+equivalence: $(STAMP)
+	$(BIN)/python -m tests.equivalence --programs $(or $(PROGRAMS),100000) --seed $(or $(SEED),1) --workers $(or $(WORKERS),2) $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

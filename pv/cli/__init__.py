@@ -1,8 +1,9 @@
 """The command `pvkit`: one file a command, and one line for every mistake a person makes.
 
-Exit codes: 0 well; 2 usage or bad input; compare: 1 where results differ or a guest failed; run and resume: the guest's
-own status, 124 where the time or exit budget was used up, 134 where the guest panicked, 125 where the machine stopped
-for another reason; doctor: 1 where the engine cannot run; 130 interrupted; 141 where nobody read the output.
+Exit codes: 0 well; 2 usage or bad input; compare and check: 1 where results differ or a guest failed; run and resume:
+the guest's own status, 124 where the time or exit budget was used up, 134 where the guest panicked, 125 where the
+machine stopped for another reason; doctor: 1 where the engine cannot run; 130 interrupted; 141 where nobody read the
+output.
 The outermost layer: it may import hypercalls, the workloads and bench, and nothing imports it.
 """
 
@@ -15,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from pv.cli import batches, build, compare, doctor, hypercalls, resume, run, theorem
+from pv.cli import batches, build, check, compare, doctor, hypercalls, resume, run, theorem
 from pv.cli.complaint import EXPECTED, INTERRUPTED_STATUS, USAGE_STATUS
 from pv.cli.screen import UNREAD_STATUS, Unread, mention, say
 
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(compare.compare)
+app.command()(check.check)
 app.command()(batches.batches)
 app.command()(theorem.theorem)
 app.command()(run.run)

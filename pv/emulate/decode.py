@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
-from iced_x86 import Code, Decoder, OpKind, Register, RegisterExt
+from iced_x86 import Code, Decoder, DecoderOptions, OpKind, Register, RegisterExt
 
 from pv.emulate.architecture import MASK_32, MASK_64
 from pv.exits import Direction, Reason
@@ -171,6 +171,8 @@ def decode_paravirt(code: bytes, rip: int) -> Instruction | None:
 
 def _decode(code: bytes, rip: int, forms: dict[int, Form]) -> Instruction | None:
     raw = Decoder(64, code, ip=rip).decode()
+    if raw.is_invalid:
+        raw = _no_such_register(code, rip)
     form = forms.get(raw.code)
     if form is None:
         return None
@@ -196,6 +198,14 @@ def _decode(code: bytes, rip: int, forms: dict[int, Form]) -> Instruction | None
         *(address_of(raw) if memory else _NO_ADDRESS),
         immediate,
     )
+
+
+def _no_such_register(code: bytes, rip: int) -> Any:
+    """MOV to or from a control register that no processor has, which is #UD and not #GP; else what is not valid."""
+    raw = Decoder(64, code, DecoderOptions.NO_INVALID_CHECK, ip=rip).decode()
+    if raw.code not in (Code.MOV_R64_CR, Code.MOV_CR_R64) or raw.has_lock_prefix:
+        return Decoder(64, code, ip=rip).decode()
+    return raw
 
 
 _NO_ADDRESS: Final = (NO_REGISTER, NO_REGISTER, 1, 0, NO_REGISTER, MASK_64)

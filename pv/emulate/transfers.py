@@ -42,14 +42,19 @@ def transfer_rows(vcpu: Vcpu, owner: str) -> list[Row]:
         return AGAIN
 
     def call(exit: InstructionExit) -> Reply:
-        """Push CS and the return address, then jump. A fault of the jump leaves RSP alone."""
+        """Push CS and the return address, then jump. A fault of the jump leaves RSP and the stack alone."""
         size = exit.insn.operand_bytes
         selector, offset = far_pointer(exit)
         rsp = (vcpu.rsp - 2 * size) & MASK_64
         back = (exit.rip + exit.length) & ((1 << size * 8) - 1)
         frame = back.to_bytes(size, "little") + vcpu.selector(CS).to_bytes(size, "little")
+        before = vcpu.read_linear(rsp, len(frame), write=True)
         vcpu.write_linear(rsp, frame)
-        vcpu.far_transfer(selector, offset, rsp)
+        try:
+            vcpu.far_transfer(selector, offset, rsp)
+        except GuestFault:
+            vcpu.write_linear(rsp, before)
+            raise
         return AGAIN
 
     def ret(exit: InstructionExit) -> Reply:

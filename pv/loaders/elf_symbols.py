@@ -24,7 +24,12 @@ NAME_BYTES_MOST: Final = 256  # a longer name is cut; it also bounds the search 
 
 
 def symbols(elf: Any, data: bytes) -> dict[str, int]:
-    """Name to gva of what the file defines; a global name wins over local ones. Empty where it is stripped.
+    """Name to gva of what the file defines: sized_symbols() without sizes."""
+    return {name: value for name, (value, _) in sized_symbols(elf, data).items()}
+
+
+def sized_symbols(elf: Any, data: bytes) -> dict[str, tuple[int, int]]:
+    """Name to (gva, bytes) of what the file defines; a global name wins over local ones. Empty where it is stripped.
 
     elf: an ELFFile whose section header table is known to lie within `data`. Raises LoadError.
     """
@@ -35,14 +40,14 @@ def symbols(elf: Any, data: bytes) -> dict[str, int]:
     if section["sh_link"] >= _count(elf):
         raise LoadError(f"ELF file: its symbol table names section {section['sh_link']}, which is not there; strip it")
     table, names = _contents(section, data), _contents(_header(elf, section["sh_link"]), data)
-    local_names: dict[str, int] = {}
-    global_names: dict[str, int] = {}
-    for name_at, info, _, index, value, _ in ENTRY.iter_unpack(table[: len(table) // ENTRY.size * ENTRY.size]):
+    local_names: dict[str, tuple[int, int]] = {}
+    global_names: dict[str, tuple[int, int]] = {}
+    for name_at, info, _, index, value, size in ENTRY.iter_unpack(table[: len(table) // ENTRY.size * ENTRY.size]):
         if info % TYPE_VALUES not in NAMED_TYPES or index in (SHN_UNDEF, SHN_ABS):
             continue
         name = names[name_at : name_at + NAME_BYTES_MOST].partition(b"\0")[0].decode("utf-8", "backslashreplace")
         if name:
-            (local_names if info // TYPE_VALUES == LOCAL else global_names)[name] = value
+            (local_names if info // TYPE_VALUES == LOCAL else global_names)[name] = value, size
     return local_names | global_names
 
 

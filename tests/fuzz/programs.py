@@ -18,7 +18,7 @@ from tests.fuzz.arguments import hostile, installed_calls
 from tests.fuzz.genome import Genome
 from tests.fuzz.instructions import BASE, CALLS, DATA, MEMORY_BYTES, instruction, move, value
 
-TECHNIQUES: Final = ("paravirt", "trap")
+TECHNIQUES: Final = ("paravirt", "trap", "paravirt", "hardware")  # by bits 0 and 6 of a genome's first byte
 ARGUMENTS: Final = (7, 6, 2, 10, 8, 9)  # RDI RSI RDX R10 R8 R9 by their encoding
 LOOP: Final = b"\xeb\xfe"
 SLOT_BYTES: Final = 128
@@ -74,7 +74,7 @@ def build(data: bytes) -> Program:
     """The guest that a genome describes. The first byte says its technique and what surrounds it."""
     genome = Genome(data)
     kind = genome.number()
-    program = Program(TECHNIQUES[kind & 1])
+    program = Program(TECHNIQUES[kind & 1 | kind >> 5 & 2])
     program.registers = [value(genome) if kind & 2 else DATA + 64 * register for register in range(16)]
     program.registers[4] = DATA + 0xF000 if kind & 4 else genome.choose((0x80000, DATA + 0xF008, value(genome)))
     if kind & 8:
@@ -83,9 +83,9 @@ def build(data: bytes) -> Program:
     program.handles = not genome.chance(40)
     parts: list[bytes] = []
     while not genome.used_up and len(parts) < SLOTS_MOST:
-        trap = program.technique == "trap"
-        asks = genome.chance(4 if trap else 72)
-        parts.append(hypercall(genome, program) if asks else instruction(genome, ports=trap))
+        plain = program.technique != "paravirt"  # a PC, with ports and without hypercalls
+        asks = genome.chance(4 if plain else 72)
+        parts.append(hypercall(genome, program) if asks else instruction(genome, ports=plain))
     if kind & 16:
         parts.append(LOOP if kind & 32 else move(7, BASE) + b"\xff\xe7")  # once more from the start
     program.code = slots(parts, program.technique) if program.handles else b"\x90" + b"".join(parts)
@@ -95,7 +95,7 @@ def build(data: bytes) -> Program:
 def slots(parts: list[bytes], technique: str) -> bytes:
     """The parts in their slots, an end after them, and the handler at HANDLER."""
     code = b"".join((tell(number) + part)[:SLOT_BYTES].ljust(SLOT_BYTES, b"\x90") for number, part in enumerate(parts))
-    return (code + END[technique]).ljust(HANDLER - BASE, b"\xcc") + handler(len(parts))
+    return (code + END.get(technique, DEBUG_EXIT)).ljust(HANDLER - BASE, b"\xcc") + handler(len(parts))
 
 
 def tell(number: int) -> bytes:
@@ -114,10 +114,8 @@ def handler(count: int) -> bytes:
     return load + bound + note + jump
 
 
-END: Final = {
-    "paravirt": move(7, 0) + move(0, abi.BY_NAME["exit"].number) + b"\x0f\x01\xc1" + LOOP,
-    "trap": b"\xb0\x00\xe6\xf4" + LOOP,
-}
+END: Final = {"paravirt": move(7, 0) + move(0, abi.BY_NAME["exit"].number) + b"\x0f\x01\xc1" + LOOP}
+DEBUG_EXIT: Final = b"\xb0\x00\xe6\xf4" + LOOP
 
 
 def install_handlers(vcpu: Any, memory: GuestMemory, technique: str) -> None:

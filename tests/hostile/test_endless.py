@@ -19,7 +19,7 @@ from tests.hostile.test_engine_faults import load_with_handler
 from tests.pv.engines.unicorn_memory.machines import assemble
 
 BUDGETS = (StopWhy.TIMEOUT, StopWhy.MAX_EXITS)
-TECHNIQUES = ("paravirt", "trap")
+TECHNIQUES = ("paravirt", "trap", "hardware")
 
 LOOPS = {
     "a jump to itself": "again: jmp again",

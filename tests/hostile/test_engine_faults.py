@@ -17,7 +17,7 @@ from tests.fuzz.runner import Between
 from tests.hostile.guests import MEMORY_BYTES, run_flat
 from tests.pv.engines.unicorn_memory.machines import BASE, assemble
 
-TECHNIQUES = ("paravirt", "trap")
+TECHNIQUES = ("paravirt", "trap", "hardware")
 UD, GP, PF = 6, 13, 14
 
 LOCKED_BITS = [
@@ -58,7 +58,7 @@ def test_svm_instructions_are_undefined(name: str, place: int, technique: str) -
     assert outcome.why is StopWhy.SHUTDOWN
     assert outcome.detail.startswith(f"vector {UD} ")
     assert outcome.rip == BASE + 10
-    assert outcome.events["ring held"] == 0
+    assert not outcome.events.get("ring held")
     assert machine.memory is not None
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     *("batches.md", "guests.md", "c-guests.md", "hypercalls.md", "plugins.md"),
     *("embedding.md", "hostile-guests.md", "snapshots.md", "apic-virtualization.md", "theorem.md"),
-    "hardware.md",
+    *("hardware.md", "check.md"),
 )
 BIN = Path(sys.executable).parent
 

@@ -2,6 +2,7 @@
  * through the trap table of a paravirtual guest; and the ways back: IRET, SYSRET; and the way in: SYSCALL. */
 #include "vcpu.h"
 
+enum { CONFORMING_CODE = 1 << 12 | 3 << 10 }; /* of a segment cache: S, code, conforming */
 enum { EXT = 1, IDT_BIT = 2 };
 enum { FLAG_TF = 1 << 8, FLAG_IF = 1 << 9, FLAG_NT = 1 << 14, FLAG_RF = 1 << 16, FLAG_VM = 1 << 17 };
 
@@ -26,7 +27,7 @@ static bool pushes_rf(int vector, enum pv_source source)
 static struct pv_fault through_idt(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, enum pv_source source)
 {
     uint32_t ext = source == PV_SOFTWARE ? 0 : EXT, code = (uint32_t)vector * 8 + IDT_BIT + ext;
-    uint64_t gate[2], descriptor, rsp = *pv_register(c, PV_RSP), top, rflags = pv_rflags(c);
+    uint64_t gate[2], descriptor, code_at, rsp = *pv_register(c, PV_RSP), top, rflags = pv_rflags(c);
     int cpl = pv_seen_cpl(c);
     if (16u * (uint32_t)vector + 15 > c->v.idt_limit)
         return PV_FAULT_CODE(VEC_GP, code);
@@ -40,14 +41,19 @@ static struct pv_fault through_idt(struct pv_vcpu *c, int vector, bool has_error
         return PV_FAULT_CODE(VEC_GP, code);
     if (!(gate[0] >> 47 & 1))
         return PV_FAULT_CODE(VEC_NP, code);
-    fault = pv_code_descriptor(c, selector, &descriptor);
+    fault = pv_code_descriptor(c, selector, &descriptor, &code_at);
     if (fault.vector >= 0) {
-        fault.error |= fault.vector == VEC_GP || fault.vector == VEC_NP ? ext : 0;
+        fault.error |= fault.vector == VEC_GP ? ext : 0;
         return fault;
     }
     int dpl = (int)(descriptor >> 45 & 3), level = descriptor >> 42 & 1 ? cpl : dpl; /* conforming keeps the level */
     if (dpl > cpl || (level != 0 && level != 3 && !pv_hardware(c)))
         return PV_FAULT_CODE(VEC_GP, (selector & ~3u) | ext);
+    fault = pv_code_present(c, selector, &descriptor, code_at);
+    if (fault.vector >= 0) {
+        fault.error |= fault.vector == VEC_NP ? ext : 0;
+        return fault;
+    }
     if (ist || level < cpl) {
         uint64_t at = ist ? 36 + 8 * (uint64_t)(ist - 1) : 4 + 8 * (uint64_t)level;
         if (at + 7 > c->v.tr_limit)
@@ -125,6 +131,8 @@ void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, e
                 ENV64(c->env, ENV_CR + 16) = c->v.cr2;
             return;
         }
+        if (fault.vector == VEC_PF && pv_hardware(c)) /* its own, even where it makes a double fault */
+            ENV64(c->env, ENV_CR + 16) = c->v.cr2;
         if (source == PV_SOFTWARE) { /* the fault is of the INT instruction, RIP stands behind it */
             uint8_t code[15];
             uint64_t rip = ENV64(c->env, ENV_RIP);
@@ -168,13 +176,16 @@ struct pv_fault pv_return_to(struct pv_vcpu *c, uint64_t rip, uint64_t cs, uint6
         if ((cs != (KERNEL_CS | 1) && cs != 0x23) || (level == 3 ? ss != 0x1b : ss != (KERNEL_SS | 1)) || level < cpl)
             return PV_FAULT_CODE(VEC_GP, cs & 0xfffc);
     } else {
-        uint64_t code, data;
-        struct pv_fault fault = pv_code_descriptor(c, (uint16_t)cs, &code);
+        uint64_t code, code_at, data;
+        struct pv_fault fault = pv_code_descriptor(c, (uint16_t)cs, &code, &code_at);
         if (fault.vector >= 0)
             return fault;
         int dpl = (int)(code >> 45 & 3);
         if (level < cpl || (level != 0 && level != 3) || (code >> 42 & 1 ? dpl > level : dpl != level))
             return PV_FAULT_CODE(VEC_GP, cs & 0xfffc);
+        fault = pv_code_present(c, (uint16_t)cs, &code, code_at);
+        if (fault.vector >= 0)
+            return fault;
         if (!(ss & 0xfffc)) {
             if (level == 3)
                 return PV_FAULT_CODE(VEC_GP, 0);
@@ -202,8 +213,9 @@ struct pv_fault pv_return_to(struct pv_vcpu *c, uint64_t rip, uint64_t cs, uint6
     if (level > cpl)
         for (int segment = 0; segment < 6; segment++) { /* segments of the inner level do not survive outside */
             struct pv_segment *s = pv_segment(c, segment);
-            if (segment != PV_CS && segment != PV_SS && s->selector & ~3u && (s->flags >> 13 & 3) < 3)
-                *s = (struct pv_segment){ .base = segment >= PV_FS ? s->base : 0 };
+            bool own = segment == PV_CS || segment == PV_SS, conforming = (s->flags & CONFORMING_CODE) == CONFORMING_CODE;
+            if (!own && s->selector && !conforming && (s->flags >> 13 & 3) < 3)
+                *s = (struct pv_segment){ .base = segment >= PV_FS && !(s->selector & ~3u) ? s->base : 0 };
         }
     *pv_register(c, PV_RSP) = rsp;
     ENV64(c->env, ENV_RIP) = rip;

@@ -118,6 +118,8 @@ static void take_access(struct pv_vcpu *c, const struct pv_decoded *slot, uint64
     ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ;
 }
 
+static const char *behind(struct pv_vcpu *c, uint64_t gpa) { return pv_is_device(c, gpa) ? "which is a device's" : "where no memory is"; }
+
 /* An access to a gpa that nested tables do not map: PF_W, PF_I. */
 void pv_nested_fault(struct pv_vcpu *c, uint64_t gpa, uint32_t access)
 {
@@ -127,7 +129,7 @@ void pv_nested_fault(struct pv_vcpu *c, uint64_t gpa, uint32_t access)
     if (access & PF_I) {
         if (pv_walk_faults(c, rip, PF_I, &to) || (to.gpa >> 12 != gpa >> 12 && pv_walk_faults(c, (rip | (PV_PAGE - 1)) + 1, PF_I, &to)))
             return;
-        pv_stop(c, PV_UNHANDLED, 0, "instruction fetch from gpa %#llx, where no memory is (RIP %#llx)", (unsigned long long)gpa, (unsigned long long)rip);
+        pv_stop(c, PV_UNHANDLED, 0, "instruction fetch from gpa %#llx, %s (RIP %#llx)", (unsigned long long)gpa, behind(c, gpa), (unsigned long long)rip);
         return;
     }
     int have = pv_fetch(c, rip, code);
@@ -153,6 +155,6 @@ void pv_nested_fault(struct pv_vcpu *c, uint64_t gpa, uint32_t access)
             left -= part;
         }
     }
-    pv_stop(c, PV_UNHANDLED, 0, "the instruction at RIP %#llx accesses gpa %#llx, where no memory is, and is not one that is emulated",
-            (unsigned long long)rip, (unsigned long long)gpa);
+    pv_stop(c, PV_UNHANDLED, 0, "the instruction at RIP %#llx accesses gpa %#llx, %s, and is not one that is emulated",
+            (unsigned long long)rip, (unsigned long long)gpa, behind(c, gpa));
 }

@@ -142,6 +142,8 @@ void pv_answer(struct pv_vcpu *c, struct pv_entry *entry)
 
 /* ---- after an exit, between blocks ---- */
 
+enum { TAKEN_MOST = 16 }; /* interrupts at one place; a source that never falls silent is asked again after the next exit */
+
 void pv_close_window(struct pv_vcpu *c)
 {
     if (!c->window_open)
@@ -202,12 +204,11 @@ static bool interrupt_waits(struct pv_vcpu *c) { return c->why == PV_RUNNING && 
 static void settle_interrupt(struct pv_vcpu *c)
 {
     bool shadow = ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ;
-    if (interrupt_waits(c) && pv_interrupts_on(c)) {
-        if (shadow)
-            open_window(c);
-        else
-            deliver_interrupt(c);
-    }
+    if (shadow && interrupt_waits(c) && pv_interrupts_on(c))
+        open_window(c);
+    /* more than one, where a trap gate leaves interrupts on: each comes before the first instruction of the last's handler */
+    for (int taken = 0; !shadow && taken < TAKEN_MOST && interrupt_waits(c) && pv_interrupts_on(c); taken++)
+        deliver_interrupt(c);
     if (!pv_hardware(c))
         return;
     if (interrupt_waits(c)) /* its STI and POPF do not exit: the processor says when */

@@ -86,12 +86,16 @@ static bool emulated(struct pv_vcpu *c)
     int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code);
     if (!c->exit.error_code && time_stamp(c, code, have))
         return true;
-    if (user && (c->mode != PV_TRAP || !c->exit.error_code))
+    /* CLI and STI, which IOPL may allow it; SYSRET, which is undefined before it is privileged */
+    bool flag = c->v.iopl == 3, undefined = !(c->v.efer & 1), own = user && !c->exit.error_code && (flag || undefined);
+    if (user && (c->mode != PV_TRAP || (!own && !c->exit.error_code)))
         return false; /* a privileged instruction of the guest's own user mode: its kernel hears of it */
     struct pv_decoded *slot = pv_decode(c, code, have);
     if (!slot)
         return c->why != PV_RUNNING;
-    if (!slot->insn || slot->reason == R_MMIO || (user && slot->reason != R_IRET && slot->reason != R_SEGMENT && slot->reason != R_FAR))
+    bool of_user = own ? (flag && slot->reason == R_FLAG) || (undefined && slot->reason == R_SYSRET)
+                       : slot->reason == R_IRET || slot->reason == R_SEGMENT || slot->reason == R_FAR;
+    if (!slot->insn || slot->reason == R_MMIO || (user && !of_user))
         return false;
     struct pv_entry *entry = pv_take(c, slot->reason, 0, slot->key == KEY_IN_ECX ? (int64_t)(uint32_t)*pv_register(c, PV_RCX) : slot->key);
     c->exit.insn = slot->insn;
@@ -225,7 +229,8 @@ static bool on_invalid(uc_engine *uc, void *user)
             if (pv_hardware(c)) {
                 pv_deliver(c, icebp ? VEC_DB : VEC_UD, false, 0, PV_EXCEPTION);
             } else {
-                struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, icebp ? VEC_DB : VEC_UD);
+                bool counter = c->mode == PV_TRAP && at + 1 < have && code[at] == 0x0f && code[at + 1] == 0x33; /* RDPMC: there is none */
+                struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, icebp ? VEC_DB : counter ? VEC_GP : VEC_UD);
                 c->exit.error_code = 0;
                 pv_answer(c, entry);
             }
@@ -253,7 +258,8 @@ static void on_new_block(uc_engine *uc, uc_tb *block, uc_tb *before, void *user)
 
 static bool must_leave(struct pv_vcpu *c)
 {
-    return c->leave != PV_LEAVE_NONE || c->why != PV_RUNNING || (c->interrupt_pending && !c->call && pv_interrupts_on(c)) || c->waiting
+    bool window = pv_hardware(c) && !c->window_open; /* an interrupt for a guest that cannot take it yet asks for one */
+    return c->leave != PV_LEAVE_NONE || c->why != PV_RUNNING || (c->interrupt_pending && !c->call && (window || pv_interrupts_on(c))) || c->waiting
         || c->now_ns >= c->deadline_ns || c->exits >= c->max_exits || c->flush_translations;
 }
 

@@ -88,34 +88,39 @@ struct pv_fault pv_load_segment(struct pv_vcpu *c, int segment, uint16_t selecto
     return PV_NO_FAULT;
 }
 
-/* A code segment that a far transfer may enter: 64-bit, present, of a privilege that the caller checks further. */
-struct pv_fault pv_code_descriptor(struct pv_vcpu *c, uint16_t selector, uint64_t *descriptor)
+/* A code segment of 64 bits, which stands `at`: its privilege is the caller's to check, and then whether it is present. */
+struct pv_fault pv_code_descriptor(struct pv_vcpu *c, uint16_t selector, uint64_t *descriptor, uint64_t *at)
 {
-    uint64_t at;
     if (!(selector & ~3u))
         return PV_FAULT_CODE(VEC_GP, 0);
-    struct pv_fault fault = descriptor_of(c, selector, descriptor, &at);
+    struct pv_fault fault = descriptor_of(c, selector, descriptor, at);
     if (fault.vector >= 0)
         return fault;
-    uint32_t h = high(*descriptor), code = selector & ~3u;
+    uint32_t h = high(*descriptor);
     if (!(h & S) || !(h & CODE) || !(h & LONG) || h & BIG) /* compatibility mode is not offered to deprivileged guests */
-        return PV_FAULT_CODE(VEC_GP, code);
-    if (!(h & PRESENT))
-        return PV_FAULT_CODE(VEC_NP, code);
-    return pv_set_accessed(c, descriptor, at);
+        return PV_FAULT_CODE(VEC_GP, selector & ~3u);
+    return PV_NO_FAULT;
+}
+
+struct pv_fault pv_code_present(struct pv_vcpu *c, uint16_t selector, uint64_t *descriptor, uint64_t at)
+{
+    return high(*descriptor) & PRESENT ? pv_set_accessed(c, descriptor, at) : PV_FAULT_CODE(VEC_NP, selector & ~3u);
 }
 
 /* Far JMP, or far RET to the same privilege (SDM vol. 2, JMP and RET). */
 struct pv_fault pv_far_transfer(struct pv_vcpu *c, uint16_t selector, uint64_t rip)
 {
-    uint64_t d;
-    struct pv_fault fault = pv_code_descriptor(c, selector, &d);
+    uint64_t d, at;
+    struct pv_fault fault = pv_code_descriptor(c, selector, &d, &at);
     int cpl = pv_user(c) ? 3 : 0;
     if (fault.vector >= 0)
         return fault;
     bool conforming = high(d) & CONFORMING;
     if (conforming ? dpl(d) > cpl : (dpl(d) != cpl || (selector & 3) > cpl))
         return PV_FAULT_CODE(VEC_GP, selector & ~3u);
+    fault = pv_code_present(c, selector, &d, at);
+    if (fault.vector >= 0)
+        return fault;
     if (!pv_canonical(rip))
         return PV_FAULT_CODE(VEC_GP, 0);
     pv_segment(c, PV_CS)->selector = (selector & ~3u) | (cpl == 3 ? 3 : c->ring);

@@ -239,7 +239,8 @@ void pv_enter_level(struct pv_vcpu *c, int cpl, uint16_t cs, uint16_t ss);
 uint16_t pv_seen_selector(struct pv_vcpu *c, int segment);
 struct pv_fault pv_load_segment(struct pv_vcpu *c, int segment, uint16_t selector);
 struct pv_fault pv_set_accessed(struct pv_vcpu *c, uint64_t *descriptor, uint64_t at);
-struct pv_fault pv_code_descriptor(struct pv_vcpu *c, uint16_t selector, uint64_t *descriptor);
+struct pv_fault pv_code_descriptor(struct pv_vcpu *c, uint16_t selector, uint64_t *descriptor, uint64_t *at);
+struct pv_fault pv_code_present(struct pv_vcpu *c, uint16_t selector, uint64_t *descriptor, uint64_t at);
 struct pv_fault pv_far_transfer(struct pv_vcpu *c, uint16_t selector, uint64_t rip);
 uint64_t pv_rflags(struct pv_vcpu *c);
 void pv_set_rflags(struct pv_vcpu *c, uint64_t rflags);
@@ -274,7 +275,7 @@ static inline int pv_tag_write(uint64_t tag) { return (int)(tag >> PV_KEY_BITS &
 static inline int64_t pv_tag_key(uint64_t tag) { return (tag & PV_KEY_MASK) == PV_KEY_MASK ? -1 : (int64_t)(tag & PV_KEY_MASK); }
 enum { R_EXCEPTION = 0, R_INTERRUPT_WINDOW = 7, R_CPUID = 10, R_HLT = 12, R_INVD = 13, R_INVLPG = 14, R_RDPMC = 15, R_RDTSC = 16, R_VMCALL = 18, R_CR = 28, R_DR = 29, R_IO = 30,
        R_MSR_READ = 31, R_MSR_WRITE = 32, R_PAUSE = 40, R_GDTR_IDTR = 46, R_LDTR_TR = 47, R_EPT_VIOLATION = 48, R_RDTSCP = 51, R_WBINVD = 54, R_FLAG = 0x100, R_IRET = 0x101, R_SEGMENT = 0x102,
-       R_FAR = 0x103, R_SYSCALL = 0x104, R_SOFTWARE = 0x107, R_MMIO = 0x108 }; /* pv.exits.Reason */
+       R_FAR = 0x103, R_SYSCALL = 0x104, R_SYSRET = 0x105, R_SOFTWARE = 0x107, R_MMIO = 0x108 }; /* pv.exits.Reason */
 #define PV_NO_NUMBER 0xffffffffll /* the key of every hypercall number that has bits above 30 */
 void pv_take_gil(struct pv_vcpu *c);
 struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t key);

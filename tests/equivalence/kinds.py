@@ -1,0 +1,48 @@
+"""What may stand in a slot? A table of kinds: how often each is drawn, and what makes its code.
+
+A kind with a `hole` is one through which `trap` must differ, named as docs/holes.md names it; one with an `erratum`
+is a deviation of the engine beneath, which techniques that run the instruction on it cannot hide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Final, NamedTuple
+
+Make = Callable[[Random], "Piece"]
+
+
+class Piece(NamedTuple):
+    """The code of one slot. user: what runs at CPL 3, where the kernel's code leads to it."""
+
+    kernel: bytes
+    user: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row. weight: how often it is drawn, 1 for the rare."""
+
+    name: str
+    weight: int
+    make: Make
+    hole: str = ""
+    erratum: str = ""
+
+
+KINDS: Final[dict[str, Kind]] = {}
+
+
+def kind(weight: int = 2, *, hole: str = "", erratum: str = "") -> Callable[[Make], Make]:
+    """Enter a maker in the table under its function's name. Raises ValueError for a name that is there."""
+
+    def enter(make: Make) -> Make:
+        name = getattr(make, "__name__", "")
+        if name in KINDS:
+            raise ValueError(f"kind {name!r} is there already")
+        KINDS[name] = Kind(name, weight, make, hole, erratum)
+        return make
+
+    return enter

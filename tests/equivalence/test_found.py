@@ -1,0 +1,122 @@
+"""What random programs have found in the techniques, by name: each was wrong once, under one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import pytest
+
+from pv.check import Observation
+from tests.equivalence import layout as at
+from tests.equivalence.campaign import TECHNIQUES
+from tests.equivalence.code import memory_form, move, store, write_msr
+from tests.equivalence.kinds import Piece
+from tests.equivalence.kinds_transfers import BACK, to_user
+from tests.equivalence.program import Program, Slot
+from tests.equivalence.runner import Bench
+
+UD, GP, DF = 6, 13, 8
+ICR: Final = at.APIC + 0x300
+
+
+class Event(NamedTuple):
+    """One entry of the log."""
+
+    vector: int
+    error: int
+    rip: int
+    cs: int
+    rflags: int
+    rsp: int
+    ss: int
+    cr2: int
+
+
+@pytest.fixture(params=TECHNIQUES)
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    made = Bench(request.param)
+    yield made
+    made.close()
+
+
+def run(bench: Bench, *pieces: Piece) -> tuple[Observation, list[Event]]:
+    """What a program of these pieces leaves, and its events without the last, which ends it."""
+    slots = tuple(Slot("compute", piece) for piece in pieces)
+    seen = bench.run(Program(0, slots, (0,) * 16, bytes(at.DATA_BYTES)))
+    words = [int.from_bytes(seen.memory[gpa : gpa + 8], "little") for gpa in range(at.LOG, at.LOG + 0x1000, 8)]
+    count = int.from_bytes(seen.memory[at.COUNT : at.COUNT + 4], "little")
+    events = [Event(*words[8 * number : 8 * number + 8]) for number in range(count)]
+    assert events[-1].vector == at.DONE
+    return seen, events[:-1]
+
+
+@pytest.mark.parametrize("code", ["0f20c8", "0f22ee", "440f22fd"])
+def test_a_control_register_that_is_none_is_undefined(bench: Bench, code: str) -> None:
+    _, (event,) = run(bench, Piece(bytes.fromhex(code)))
+    assert (event.vector, event.error) == (UD, at.NO_ERROR_CODE)
+
+
+def test_there_is_no_performance_counter(bench: Bench) -> None:
+    _, events = run(bench, Piece(b"\x0f\x33"), Piece(to_user(), b"\x0f\x33" + BACK))
+    assert [(event.vector, event.error) for event in events] == [(GP, 0), (GP, 0)]
+
+
+@pytest.mark.parametrize(("flags", "vector"), [(0x3202, at.BACK), (0x1202, GP)])
+def test_iopl_lets_cpl_3_have_the_interrupt_flag(bench: Bench, flags: int, vector: int) -> None:
+    _, (event,) = run(bench, Piece(to_user(flags), b"\xfa" + BACK))
+    assert event.vector == vector
+    assert bool(event.rflags & 0x200) is (vector == GP)
+
+
+def test_sysret_is_undefined_before_it_is_privileged(bench: Bench) -> None:
+    _, events = run(bench, Piece(write_msr(0xC0000080, 0xD00)), Piece(to_user(), b"\x48\x0f\x07" + BACK))
+    assert [event.vector for event in events] == [UD]
+
+
+def test_a_far_call_that_faults_has_pushed_nothing(bench: Bench) -> None:
+    begin = store(at.DATA, at.USER_CS << 32) + memory_form(b"\xff", 3, at.DATA)
+    seen, (event,) = run(bench, Piece(begin))
+    assert (event.vector, event.error, event.rsp) == (GP, at.USER_CS & ~3, at.STACK)
+    assert seen.memory[at.STACK - 8 : at.STACK] == event.ss.to_bytes(8, "little")  # the fault's own frame lies there
+
+
+def test_an_absent_segment_is_first_of_a_wrong_privilege(bench: Bench) -> None:
+    """A far CALL from CPL 3 to a kernel's code segment that is not present: #GP comes before #NP (SDM vol. 2, CALL)."""
+    begin = store(at.DATA, at.ABSENT_CODE << 32)
+    _, events = run(bench, Piece(begin), Piece(to_user(), memory_form(b"\xff", 3, at.DATA) + BACK))
+    assert [(event.vector, event.error) for event in events] == [(GP, at.ABSENT_CODE)]
+    _, events = run(bench, Piece(begin + memory_form(b"\xff", 3, at.DATA)))
+    assert [(event.vector, event.error) for event in events] == [(11, at.ABSENT_CODE)]
+
+
+def test_segments_that_outlive_the_way_out(bench: Bench) -> None:
+    """A conforming code segment does; data of the kernel's and a null selector's RPL do not (SDM vol. 2, IRET)."""
+    load = move(0, at.CONFORMING) + b"\x8e\xc0" + move(0, 3) + b"\x8e\xd8"
+    seen, _ = run(bench, Piece(load), Piece(to_user(), BACK))
+    assert (seen.registers["es"], seen.registers["ds"]) == (at.CONFORMING, 0)
+    seen, _ = run(bench, Piece(move(0, at.KERNEL_SS) + b"\x8e\xc0"), Piece(to_user(), BACK))
+    assert seen.registers["es"] == 0
+
+
+def test_a_double_fault_leaves_the_page_faults_address(bench: Bench) -> None:
+    _, (event,) = run(bench, Piece(move(4, at.UNMAPPED) + b"\x0f\x0b"))
+    assert event.vector in (DF, 14)
+    assert at.UNMAPPED - 0x40 <= event.cr2 < at.UNMAPPED
+
+
+def test_an_interrupt_behind_a_trap_gate_comes_before_its_handler(bench: Bench) -> None:
+    """Vectors 0x55 (a trap gate) and 0x45 wait: the second interrupts the first instruction of the first's handler."""
+    send = b"".join(move(3, ICR) + b"\xc7\x03" + (0x40000 | vector).to_bytes(4, "little") for vector in (0x55, 0x65))
+    _, events = run(bench, Piece(b"\xfa" + send + b"\xfb\x90\x90"))
+    assert [event.vector for event in events] == [0x65]
+    _, events = run(bench, Piece(move(0, 0x94) + move(2, 0x21) + b"\xfa\xee\xfb\x90\x90"))
+    assert [(event.vector, event.rip) for event in events] == [(0, at.CODE + 11 + 14)]
+
+
+def test_a_line_unmasked_by_out_waits_for_sti(bench: Bench) -> None:
+    """The interrupt becomes pending inside a block, while IF is clear; no exit follows."""
+    unmask = b"\xfa" + move(0, 0x94) + move(2, 0x21) + b"\xee"
+    _, events = run(bench, Piece(unmask + b"\x90\x90\xfb\x90\x90\x90"))
+    assert [event.vector for event in events] == [0]
+    assert events[0].rip == at.CODE + 11 + len(unmask) + 4
