@@ -38,7 +38,7 @@ from pv.emulate.control_registers import control_register_rows
 from pv.emulate.cpuid import cpuid_row, guest_cpuid
 from pv.emulate.debug_registers import debug_register_rows
 from pv.emulate.descriptor_tables import descriptor_table_rows
-from pv.emulate.mmio_decode import decode_trapped
+from pv.emulate.mmio_decode import decode_in_guest_mode
 from pv.emulate.msrs import msr_rows
 from pv.emulate.processor import no_effect, processor_rows
 from pv.emulate.system_registers import SystemRegisters
@@ -71,7 +71,7 @@ def rows(vcpu: Vcpu, native: NativeHandlers, system: SystemRegisters, owner: str
 TECHNIQUE: Final = Technique(
     name=NAME,
     summary="guest mode and nested paging: a control block says what exits",
-    decode=decode_trapped,
+    decode=decode_in_guest_mode,
     rows=partial(rows, owner=NAME),
     takes_hypercalls=False,
     boot="guest tables",

@@ -271,8 +271,9 @@ bool pv_system_call(struct pv_vcpu *c, uint64_t next_rip)
     *pv_register(c, PV_RCX) = next_rip;
     *pv_register(c, PV_R11) = rflags & ~(uint64_t)FLAG_RF;
     uint16_t base = (uint16_t)(pv_virtual_get(c, PV_STAR) >> 32);
+    bool long_code = pv_long_code(c);
     pv_enter_level(c, 0, base & 0xfffc, (uint16_t)(base + 8));
-    ENV64(c->env, ENV_RIP) = pv_virtual_get(c, PV_LSTAR);
+    ENV64(c->env, ENV_RIP) = long_code ? pv_virtual_get(c, PV_LSTAR) : ENV64(c->env, ENV_CSTAR); /* APM vol. 3, SYSCALL */
     pv_set_rflags(c, rflags & ~(pv_virtual_get(c, PV_FMASK) | FLAG_RF));
     return true;
 }

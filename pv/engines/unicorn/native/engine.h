@@ -60,7 +60,7 @@ enum { ENV_RIP = 0x80, ENV_EFLAGS = 0x88, ENV_CC_OP = 0xa8, ENV_DF = 0xac, ENV_H
              ENV_INTERCEPT_EXCEPTIONS = 0x15a0, ENV_NESTED_CR3 = 0x15a8, ENV_NESTED_MODE = 0x15b0 };
 
 /* hflags: the bits of CPUX86State.hflags that the core reads or sets. */
-enum { HF_CPL = 3, HF_INHIBIT_IRQ = 1 << 3, HF_CS32 = 1 << 4, HF_SS32 = 1 << 5, HF_PE = 1 << 7, HF_TF = 1 << 8,
+enum { HF_CPL = 3, HF_INHIBIT_IRQ = 1 << 3, HF_CS32 = 1 << 4, HF_SS32 = 1 << 5, HF_ADDSEG = 1 << 6, HF_PE = 1 << 7, HF_TF = 1 << 8,
        HF_TS = 1 << 11, HF_IOPL = 3 << 12, HF_LMA = 1 << 14, HF_CS64 = 1 << 15, HF_RF = 1 << 16, HF_GUEST = 1 << 21 };
 enum { HF2_GIF = 1 << 0, HF2_NPT = 1 << 6 };
 

@@ -80,13 +80,13 @@ bool pv_microcode(struct pv_vcpu *c, uint32_t code, const uint8_t *bytes, int ha
     int register_number = code < 0x20 ? operand(bytes, have) : 0, length = pv_length(bytes, have);
     if (register_number < 0)
         return false;
-    uint64_t *general = pv_register(c, register_number);
+    uint64_t *general = pv_register(c, register_number), value = pv_long_code(c) ? *general : *general & MASK_32;
     switch (code) {
     case RDTSC:
-        fault = time_stamp(c, length >= 3 && bytes[length - 1] == 0xf9);
+        fault = time_stamp(c, length >= 3 && length <= have && bytes[length - 1] == 0xf9);
         break;
     case CR3_WRITE:
-        fault = load_cr3(c, *general);
+        fault = load_cr3(c, value);
         length += 1;
         break;
     case CR8_READ:
