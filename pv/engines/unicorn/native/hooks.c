@@ -207,7 +207,11 @@ static bool on_invalid(uc_engine *uc, void *user)
 {
     struct pv_vcpu *c = user;
     uint8_t code[15];
-    (void)uc;
+    if (ENV32(c->env, ENV_EXCEPTION_IS_INT)) { /* INT 6, which comes here for its vector, and with RIP before it */
+        ENV64(c->env, ENV_RIP) = ENV64(c->env, ENV_NEXT_RIP);
+        on_interrupt(uc, VEC_UD, user);
+        return true;
+    }
     c->in_hook = true;
     if (ring_holds(c)) {
         int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code);

@@ -110,7 +110,7 @@ struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t 
                 return PV_FAULT_CODE(VEC_PF, (there ? PF_P : 0) | (write ? PF_W : 0) | (user ? PF_U : 0));
             }
         }
-        if (!pv_gpa(c, mapping.gpa, part))
+        if (!pv_gpa(c, mapping.gpa, part) || pv_is_device(c, mapping.gpa))
             return PV_FAULT_CODE(VEC_GP, 0); /* no memory behind a stack or descriptor: as a bus error would end */
         at[count] = mapping.gpa;
         no_code[count] = mapping.flags & PTE_NX;
