@@ -4,7 +4,8 @@ Checks are those of SDM vol. 2, MOV - Move to/from Control Registers, for 64-bit
 A bit of CR4 is reserved where CPUID does not offer its feature. The guest's paging bits never reach the
 processor: they change what the shadow tables are filled with, so the shadow is flushed. CR0.EM has no
 register of its own beneath, so that EM, as TS, makes FPU use raise #NM (SSE would raise #UD under EM).
-SMSW does not trap and shows the processor's own CR0; under hardware it exits where reads of CR0 do. CR8 belongs to the local APIC (pv.emulate.apic_registers).
+SMSW does not trap and shows the processor's own CR0; under hardware it exits where reads of CR0 do.
+CR8 belongs to the local APIC (pv.emulate.apic_registers).
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ mode (Intel: VMX non-root operation; AMD: what VMRUN enters) a control block say
 the guest does itself, with the processor's registers. The story of one exit:
 
 - Before: the guest's state is loaded. CR0, CR3, CR4, EFER, GDTR, IDTR, TR, segment caches and flags are the guest's
-  own. Kernel code runs at CPL 0 and sees it; PUSHF, SGDT and MOV from CS tell the truth. None of trap's holes is
-  left.
+  own. Kernel code runs at CPL 0 and sees it; PUSHF, SGDT and MOV from CS tell the truth. Of trap's holes
+  those of the engine are left (RDRAND, VEX), and breakpoints: debug registers are values that nothing compares with.
 - Exit: the processor meets something that the control block names (pv.techniques.controls). It stops before the
   instruction, notes why (an exit code) and what else it knows (a gpa, an error code), and the monitor's state is
   back. On silicon that is a save and a load of both states by microcode, some thousand cycles; on this engine a hook

@@ -103,6 +103,15 @@ static struct pv_fault through_trap_table(struct pv_vcpu *c, int vector, bool ha
 
 static bool contributory(int vector) { return vector == VEC_DE || (vector >= VEC_TS && vector <= VEC_GP); }
 
+/* A fault on the way to a handler exits as any other, where the control block names it (APM vol. 2, 15.12); a monitor would
+ * send it on, or the double fault that it makes. */
+static void exits_on_the_way(struct pv_vcpu *c, struct pv_fault fault, bool doubled)
+{
+    int vector = c->controls.exceptions >> fault.vector & 1 ? fault.vector : doubled ? VEC_DF : -1;
+    if (pv_hardware(c) && vector >= 0 && c->controls.exceptions >> vector & 1)
+        pv_take(c, R_EXCEPTION, 0, vector);
+}
+
 /* Deliver an event; a fault on the way is delivered in its place, or makes a double fault, or ends the guest
  * (SDM vol. 3, table 6-5). */
 void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, enum pv_source source)
@@ -133,7 +142,9 @@ void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, e
         if (first == VEC_DF)
             break;
         bool second = contributory(fault.vector) || (first == VEC_PF && fault.vector == VEC_PF);
-        if (first >= 0 && second && (contributory(first) || first == VEC_PF)) {
+        bool doubled = first >= 0 && second && (contributory(first) || first == VEC_PF);
+        exits_on_the_way(c, fault, doubled);
+        if (doubled) {
             fault = PV_FAULT_CODE(VEC_DF, 0);
             c->double_faults++;
         }
