@@ -1,10 +1,11 @@
-"""MOV to and from CR0, CR2, CR3 and CR4, CLTS and LMSW: the control registers the guest believes in.
+"""MOV to and from CR0, CR2, CR3 and CR4, CLTS, LMSW and SMSW: the control registers the guest believes in.
 
 Checks are those of SDM vol. 2, MOV - Move to/from Control Registers, for 64-bit mode, and of vol. 3, 2.5.
 A bit of CR4 is reserved where CPUID does not offer its feature. The guest's paging bits never reach the
 processor: they change what the shadow tables are filled with, so the shadow is flushed. CR0.EM has no
 register of its own beneath, so that EM, as TS, makes FPU use raise #NM (SSE would raise #UD under EM).
-SMSW does not trap and shows the processor's own CR0. CR8 belongs to the local APIC (pv.emulate.apic_registers).
+SMSW does not trap and shows the processor's own CR0; under hardware it exits where reads of CR0 do.
+CR8 belongs to the local APIC (pv.emulate.apic_registers).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from pv.emulate.architecture import (
 )  # fmt: skip
 from pv.emulate.cpuid import EDX, Cpuid
 from pv.emulate.decode import InstructionExit
-from pv.emulate.operands import read_word
+from pv.emulate.operands import effective_address, read_word, write_register
 from pv.engines.base import Vcpu
 from pv.exits import NEXT, Direction, Reason, Reply
 
@@ -82,6 +83,7 @@ def control_register_rows(vcpu: Vcpu, cpuid: Cpuid, owner: str) -> list[Row]:
     }
     for number in (0, 2, 3, 4):
         handlers[number, Direction.READ] = _reader(vcpu, f"cr{number}")
+    handlers[0, Direction.READ] = _cr0_reader(vcpu)
     rows = []
     for number in sorted(set(range(16)) - {TASK_PRIORITY}):
         for direction in Direction:
@@ -101,6 +103,22 @@ def _reader(vcpu: Vcpu, name: str) -> Handler:
 
     def read(exit: InstructionExit) -> Reply:
         put(exit.insn.register, getattr(virtual, name))
+        return NEXT
+
+    return read
+
+
+def _cr0_reader(vcpu: Vcpu) -> Handler:
+    mov = _reader(vcpu, "cr0")
+
+    def read(exit: InstructionExit) -> Reply:
+        insn = exit.insn
+        if insn.mnemonic == "mov":
+            return mov(exit)
+        if insn.memory:  # SMSW: 16 bits in memory, of a register as many as it has
+            vcpu.write_linear(effective_address(vcpu, insn), (vcpu.virtual.cr0 & 0xFFFF).to_bytes(2, "little"))
+        else:
+            write_register(vcpu, insn.register, vcpu.virtual.cr0, insn.operand_bytes)
         return NEXT
 
     return read

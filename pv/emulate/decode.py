@@ -77,6 +77,7 @@ class Form(NamedTuple):
     operand_bytes: int = 8
 
 
+_CR0_READ: Final = 0 * 2 + Direction.READ
 _CR0_WRITE: Final = 0 * 2 + Direction.WRITE
 _SS: Final = 2
 
@@ -144,6 +145,12 @@ FORMS: Final[dict[int, Form]] = {
     Code.RETFQ_IMM16: Form("retf", Reason.FAR_TRANSFER, 2, 8),
 }
 
+INTERCEPTED_FORMS: Final[dict[int, Form]] = {  # no privilege keeps a guest from them, an intercept may
+    Code.SMSW_RM16: Form("smsw", Reason.CR_ACCESS, _CR0_READ, 2),
+    Code.SMSW_R32M16: Form("smsw", Reason.CR_ACCESS, _CR0_READ, 4),
+    Code.SMSW_R64M16: Form("smsw", Reason.CR_ACCESS, _CR0_READ, 8),
+}
+
 PARAVIRT_FORMS: Final[dict[int, Form]] = {code: FORMS[code] for code in (Code.RDMSR, Code.WRMSR)}
 
 OVERRIDES: Final = {Register.FS: FS, Register.GS: GS}
@@ -162,6 +169,11 @@ def decode(code: bytes, rip: int) -> Instruction | None:
     None: undefined, cut short, LOCK where it is not allowed, or nothing that the monitor emulates.
     """
     return _decode(code, rip, FORMS)
+
+
+def decode_intercepted(code: bytes, rip: int) -> Instruction | None:
+    """SMSW, or None: what exits from guest mode though no privilege is needed for it."""
+    return _decode(code, rip, INTERCEPTED_FORMS)
 
 
 def decode_paravirt(code: bytes, rip: int) -> Instruction | None:

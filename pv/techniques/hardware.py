@@ -5,8 +5,8 @@ mode (Intel: VMX non-root operation; AMD: what VMRUN enters) a control block say
 the guest does itself, with the processor's registers. The story of one exit:
 
 - Before: the guest's state is loaded. CR0, CR3, CR4, EFER, GDTR, IDTR, TR, segment caches and flags are the guest's
-  own. Kernel code runs at CPL 0 and sees it; PUSHF, SGDT and MOV from CS tell the truth. None of trap's holes is
-  left.
+  own. Kernel code runs at CPL 0 and sees it; PUSHF, SGDT and MOV from CS tell the truth. Of trap's holes
+  those of the engine are left (RDRAND, VEX), and breakpoints: debug registers are values that nothing compares with.
 - Exit: the processor meets something that the control block names (pv.techniques.controls). It stops before the
   instruction, notes why (an exit code) and what else it knows (a gpa, an error code), and the monitor's state is
   back. On silicon that is a save and a load of both states by microcode, some thousand cycles; on this engine a hook
@@ -38,7 +38,7 @@ from pv.emulate.control_registers import control_register_rows
 from pv.emulate.cpuid import cpuid_row, guest_cpuid
 from pv.emulate.debug_registers import debug_register_rows
 from pv.emulate.descriptor_tables import descriptor_table_rows
-from pv.emulate.mmio_decode import decode_trapped
+from pv.emulate.mmio_decode import decode_in_guest_mode
 from pv.emulate.msrs import msr_rows
 from pv.emulate.processor import no_effect, processor_rows
 from pv.emulate.system_registers import SystemRegisters
@@ -71,7 +71,7 @@ def rows(vcpu: Vcpu, native: NativeHandlers, system: SystemRegisters, owner: str
 TECHNIQUE: Final = Technique(
     name=NAME,
     summary="guest mode and nested paging: a control block says what exits",
-    decode=decode_trapped,
+    decode=decode_in_guest_mode,
     rows=partial(rows, owner=NAME),
     takes_hypercalls=False,
     boot="guest tables",

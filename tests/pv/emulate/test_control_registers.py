@@ -27,6 +27,7 @@ from pv.emulate.architecture import (
     UD,
 )
 from pv.emulate.control_registers import CR4_FEATURES, reserved_address_bits, writable_cr4
+from pv.emulate.mmio_decode import decode_in_guest_mode
 from pv.exits import NEXT, Exit, Reason, Reply
 from tests.pv.emulate.recording_vcpu import Guest
 
@@ -144,3 +145,12 @@ def test_an_old_processor_has_36_address_bits() -> None:
 def test_the_others_do_not_exist(guest: Guest, number: int) -> None:
     for direction in (0, 1):
         assert guest.answer(Exit(Reason.CR_ACCESS, number * 2 + direction)) == UD
+
+
+@pytest.mark.parametrize(("code", "value"), [("660f01e0", 0x1122_0000_0000_8033), ("0f01e0", 0x8001_8033)])
+def test_smsw_writes_a_register_as_wide_as_it_is(guest: Guest, code: str, value: int) -> None:
+    guest.virtual.cr0, guest.vcpu.rax = 0x8001_8033, 0x1122_0000_0000_FFFF
+    insn = decode_in_guest_mode(bytes.fromhex(code), 0)
+    assert insn is not None
+    assert guest.answer(Exit(insn.reason, insn.key, 0, length=insn.length, insn=insn, rip=0, cpl=0)) is NEXT
+    assert guest.vcpu.rax == value

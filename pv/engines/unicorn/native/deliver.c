@@ -109,6 +109,15 @@ static struct pv_fault through_trap_table(struct pv_vcpu *c, int vector, bool ha
 
 static bool contributory(int vector) { return vector == VEC_DE || (vector >= VEC_TS && vector <= VEC_GP); }
 
+/* A fault on the way to a handler exits as any other, where the control block names it (APM vol. 2, 15.12); a monitor would
+ * send it on, or the double fault that it makes. */
+static void exits_on_the_way(struct pv_vcpu *c, struct pv_fault fault, bool doubled)
+{
+    int vector = c->controls.exceptions >> fault.vector & 1 ? fault.vector : doubled ? VEC_DF : -1;
+    if (pv_hardware(c) && vector >= 0 && c->controls.exceptions >> vector & 1)
+        pv_take(c, R_EXCEPTION, 0, vector);
+}
+
 /* Deliver an event; a fault on the way is delivered in its place, or makes a double fault, or ends the guest
  * (SDM vol. 3, table 6-5). */
 void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, enum pv_source source)
@@ -141,7 +150,9 @@ void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, e
         if (first == VEC_DF)
             break;
         bool second = contributory(fault.vector) || (first == VEC_PF && fault.vector == VEC_PF);
-        if (first >= 0 && second && (contributory(first) || first == VEC_PF)) {
+        bool doubled = first >= 0 && second && (contributory(first) || first == VEC_PF);
+        exits_on_the_way(c, fault, doubled);
+        if (doubled) {
             fault = PV_FAULT_CODE(VEC_DF, 0);
             c->double_faults++;
         }
@@ -283,8 +294,9 @@ bool pv_system_call(struct pv_vcpu *c, uint64_t next_rip)
     *pv_register(c, PV_RCX) = next_rip;
     *pv_register(c, PV_R11) = rflags & ~(uint64_t)FLAG_RF;
     uint16_t base = (uint16_t)(pv_virtual_get(c, PV_STAR) >> 32);
+    bool long_code = pv_long_code(c);
     pv_enter_level(c, 0, base & 0xfffc, (uint16_t)(base + 8));
-    ENV64(c->env, ENV_RIP) = pv_virtual_get(c, PV_LSTAR);
+    ENV64(c->env, ENV_RIP) = long_code ? pv_virtual_get(c, PV_LSTAR) : ENV64(c->env, ENV_CSTAR); /* APM vol. 3, SYSCALL */
     pv_set_rflags(c, rflags & ~(pv_virtual_get(c, PV_FMASK) | FLAG_RF));
     return true;
 }

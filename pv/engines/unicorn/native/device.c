@@ -123,17 +123,17 @@ static const char *behind(struct pv_vcpu *c, uint64_t gpa) { return pv_is_device
 /* An access to a gpa that nested tables do not map: PF_W, PF_I. */
 void pv_nested_fault(struct pv_vcpu *c, uint64_t gpa, uint32_t access)
 {
-    uint64_t rip = ENV64(c->env, ENV_RIP);
+    uint64_t rip = ENV64(c->env, ENV_RIP), at = pv_code_linear(c, rip);
     struct pv_mapping to;
     uint8_t code[15];
     if (access & PF_I) {
-        if (pv_walk_faults(c, rip, PF_I, &to) || (to.gpa >> 12 != gpa >> 12 && pv_walk_faults(c, (rip | (PV_PAGE - 1)) + 1, PF_I, &to)))
+        if (pv_walk_faults(c, at, PF_I, &to) || (to.gpa >> 12 != gpa >> 12 && pv_walk_faults(c, (at | (PV_PAGE - 1)) + 1, PF_I, &to)))
             return;
         pv_stop(c, PV_UNHANDLED, 0, "instruction fetch from gpa %#llx, %s (RIP %#llx)", (unsigned long long)gpa, behind(c, gpa), (unsigned long long)rip);
         return;
     }
     int have = pv_fetch(c, rip, code);
-    if (!have && pv_walk_faults(c, rip, PF_I, &to)) /* its tables are gone: as if the processor's TLB had dropped the page */
+    if (!have && pv_walk_faults(c, at, PF_I, &to)) /* its tables are gone: as if the processor's TLB had dropped the page */
         return;
     struct pv_decoded *slot = pv_decode(c, code, have);
     if (!slot)

@@ -154,7 +154,7 @@ void pv_close_window(struct pv_vcpu *c)
 }
 
 /* An interrupt waits and the guest stands in an interrupt shadow: have the processor say when it is over, by the
- * virtual-interrupt intercept of its guest mode (APM vol. 2, 15.21.4). */
+ * virtual-interrupt intercept of its guest mode (APM vol. 2, 15.21.6). */
 static void open_window(struct pv_vcpu *c)
 {
     c->window_open = true;

@@ -18,6 +18,8 @@ static int prefixes(const uint8_t *code, int have)
     return at;
 }
 
+bool pv_locked(const uint8_t *code, int have) { return memchr(code, 0xf0, (size_t)prefixes(code, have)) != NULL; }
+
 /* The length of an instruction of those that exit by their opcode alone; 0 where its bytes could not be had. */
 int pv_length(const uint8_t *code, int have)
 {
@@ -65,10 +67,14 @@ static bool time_stamp(struct pv_vcpu *c, const uint8_t *code, int have)
 }
 
 /* The decoding of the instruction at RIP, made once for each place where it stands; its insn is NULL where the monitor
- * emulates nothing there. NULL: the decoder failed. */
+ * emulates nothing there. NULL: the decoder failed, or the guest stops here. */
 struct pv_decoded *pv_decode(struct pv_vcpu *c, const uint8_t *code, int have)
 {
     uint64_t rip = ENV64(c->env, ENV_RIP);
+    if (!pv_long_code(c)) { /* the same bytes mean something else there */
+        pv_stop(c, PV_UNHANDLED, 0, "the instruction at RIP %#llx is in compatibility mode, where none is emulated", (unsigned long long)rip);
+        return NULL;
+    }
     struct pv_decoded *slot = &c->decoded[(rip ^ rip >> 12) & (PV_DECODED - 1)];
     if (slot->rip != rip || slot->length > have || !slot->length || memcmp(slot->code, code, slot->length)) {
         pv_take_gil(c);
@@ -205,7 +211,11 @@ static bool on_invalid(uc_engine *uc, void *user)
 {
     struct pv_vcpu *c = user;
     uint8_t code[15];
-    (void)uc;
+    if (ENV32(c->env, ENV_EXCEPTION_IS_INT)) { /* INT 6, which comes here for its vector, and with RIP before it */
+        ENV64(c->env, ENV_RIP) = ENV64(c->env, ENV_NEXT_RIP);
+        on_interrupt(uc, VEC_UD, user);
+        return true;
+    }
     c->in_hook = true;
     if (ring_holds(c)) {
         int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code);
@@ -388,7 +398,7 @@ static void on_syscall(uc_engine *uc, void *user)
     struct pv_vcpu *c = user;
     uint8_t code[15];
     int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code), length = pv_length(code, have);
-    bool locked = memchr(code, 0xf0, (size_t)prefixes(code, have)) != NULL;
+    bool locked = pv_locked(code, have);
     (void)uc;
     begin_in_block(c);
     uint64_t start = c->timing ? pv_clock_ns() : 0;

@@ -86,6 +86,7 @@ struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t 
     uint8_t *bytes = data;
     /* Both ends are checked before a byte is written: a store that faults halfway has written nothing. */
     uint64_t at[2], piece[2], count = 0, done = 0;
+    bool no_code[2]; /* by the mapping it is written through; one that also has another, where code is, keeps what was translated */
     if (size > PV_PAGE)
         return PV_FAULT_CODE(VEC_GP, 0);
     while (done < size) {
@@ -109,15 +110,18 @@ struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t 
                 return PV_FAULT_CODE(VEC_PF, (there ? PF_P : 0) | (write ? PF_W : 0) | (user ? PF_U : 0));
             }
         }
-        if (!pv_gpa(c, mapping.gpa, part))
+        if (!pv_gpa(c, mapping.gpa, part) || pv_is_device(c, mapping.gpa))
             return PV_FAULT_CODE(VEC_GP, 0); /* no memory behind a stack or descriptor: as a bus error would end */
         at[count] = mapping.gpa;
+        no_code[count] = mapping.flags & PTE_NX;
         piece[count++] = part;
         done += part;
     }
     for (uint64_t i = 0; i < count; i++) {
         if (write) {
             memcpy(c->ram + at[i], bytes, piece[i]);
+            if (!no_code[i]) /* a stack or a table may lie on code that was translated */
+                pv_uc.tb_invalidate_phys_range(c->uc, at[i], at[i] + piece[i]);
             if (c->mode == PV_TRAP)
                 pv_shadow_note_write(c, at[i]);
         } else {
@@ -137,16 +141,24 @@ static bool code_walk(struct pv_vcpu *c, uint64_t gva, struct pv_mapping *to)
     return pv_guest_walk(c, gva, PF_I | PV_PEEK, to).vector < 0; /* the processor has set the accessed bits */
 }
 
-/* The instruction bytes at rip, as many as can be read. The processor has just fetched them, so its tables map them. */
+/* The linear address of `rip`: in compatibility mode CS has a base, and addresses have 32 bits (SDM vol. 3, 3.2.4). */
+uint64_t pv_code_linear(struct pv_vcpu *c, uint64_t rip)
+{
+    return pv_long_code(c) ? rip : (uint32_t)(pv_segment(c, PV_CS)->base + rip);
+}
+
+/* The instruction bytes at rip, as many as can be read. The processor has just fetched them, so its tables map them, unless
+ * the guest has changed those since and the processor had the page in its TLB. */
 int pv_fetch(struct pv_vcpu *c, uint64_t rip, uint8_t code[15])
 {
+    uint64_t gva = pv_code_linear(c, rip);
     int have = 0;
     while (have < 15) {
         struct pv_mapping mapping;
-        int part = (int)(PV_PAGE - ((rip + (uint64_t)have) & (PV_PAGE - 1)));
+        int part = (int)(PV_PAGE - ((gva + (uint64_t)have) & (PV_PAGE - 1)));
         if (part > 15 - have)
             part = 15 - have;
-        if (!code_walk(c, rip + (uint64_t)have, &mapping) || !pv_gpa(c, mapping.gpa, (uint64_t)part))
+        if (!code_walk(c, gva + (uint64_t)have, &mapping) || !pv_gpa(c, mapping.gpa, (uint64_t)part))
             break;
         memcpy(code + have, c->ram + mapping.gpa, (size_t)part);
         have += part;

@@ -2,10 +2,10 @@
  * is carried out here: no exit, since a real processor would not leave its guest for it. Under hardware alone.
  *
  * - RDTSC and RDTSCP read the host's clock beneath. A guest sees virtual time, moved on by what an instruction takes, so that
- *   one that waits by reading it gets there (SDM vol. 3, 26.6.5, TSC offsetting).
+ *   one that waits by reading it gets there (SDM vol. 3, 25.6.5, TSC offsetting).
  * - MOV to CR3 takes reserved bits beneath, and WRMSR any address (SDM vol. 2, MOV to CR and WRMSR: #GP).
  * - INVD and WBINVD are one to it; either has nothing to do, since guest memory is always coherent.
- * - CR8 is nowhere beneath. A guest reads it from the virtual TPR (APM vol. 2, 15.21.3). */
+ * - CR8 is nowhere beneath. A guest reads it from the virtual TPR (APM vol. 2, 15.21.2). */
 #include "vcpu.h"
 
 enum { CR8_READ = 0x08, CR3_WRITE = 0x13, RDTSC = 0x6e, INVD = 0x76, MSR = 0x7c, WBINVD = 0x89 };
@@ -80,13 +80,13 @@ bool pv_microcode(struct pv_vcpu *c, uint32_t code, const uint8_t *bytes, int ha
     int register_number = code < 0x20 ? operand(bytes, have) : 0, length = pv_length(bytes, have);
     if (register_number < 0)
         return false;
-    uint64_t *general = pv_register(c, register_number);
+    uint64_t *general = pv_register(c, register_number), value = pv_long_code(c) ? *general : *general & MASK_32;
     switch (code) {
     case RDTSC:
-        fault = time_stamp(c, length >= 3 && bytes[length - 1] == 0xf9);
+        fault = time_stamp(c, length >= 3 && length <= have && bytes[length - 1] == 0xf9);
         break;
     case CR3_WRITE:
-        fault = load_cr3(c, *general);
+        fault = load_cr3(c, value);
         length += 1;
         break;
     case CR8_READ:

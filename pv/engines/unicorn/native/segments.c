@@ -14,7 +14,7 @@ void pv_enter_level(struct pv_vcpu *c, int cpl, uint16_t cs, uint16_t ss)
     uint32_t real = cpl == 3 || pv_hardware(c) ? (uint32_t)cpl : c->ring;
     *pv_segment(c, PV_CS) = (struct pv_segment){ (cs & ~3u) | real, 0, 0, 0xffffffff, 0x00af9b00 | real << 13 };
     *pv_segment(c, PV_SS) = (struct pv_segment){ (ss & ~3u) | real, 0, 0, 0xffffffff, 0x00cf9300 | real << 13 };
-    ENV32(c->env, ENV_HFLAGS) = (ENV32(c->env, ENV_HFLAGS) & ~(uint32_t)(HF_CPL | HF_INHIBIT_IRQ)) | HF_CS64 | HF_CS32 | HF_SS32 | real;
+    ENV32(c->env, ENV_HFLAGS) = (ENV32(c->env, ENV_HFLAGS) & ~(uint32_t)(HF_CPL | HF_INHIBIT_IRQ | HF_ADDSEG)) | HF_CS64 | HF_CS32 | HF_SS32 | real;
 }
 
 uint16_t pv_seen_selector(struct pv_vcpu *c, int segment)

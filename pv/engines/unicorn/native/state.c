@@ -6,15 +6,15 @@
 
 enum { FPSTT = 0x25c, FPUS = 0x260, FPUC = 0x262, FPTAGS = 0x264, FPREGS = 0x270, FPOP = 0x2f0, FPCS = 0x2f2, FPDS = 0x2f4, FPIP = 0x2f8,
        FPDP = 0x300, FP_STATUS = 0x308, MMX_STATUS = 0x320, SSE_STATUS = 0x328, MXCSR = 0x330, XMM = 0x338, XMM_BYTES = 64,
-       CC_DST = 0x90, CC_SRC = 0x98, CC_SRC2 = 0xa0, CC_OPS = 51, NEXT_EIP = 0x1510 };
+       CC_DST = 0x90, CC_SRC = 0x98, CC_SRC2 = 0xa0, CC_OPS = 51 };
 #define ALL UINT64_MAX
-#define HFLAGS_VARY (HF_CPL | HF_INHIBIT_IRQ | HF_CS32 | HF_SS32 | 1u << 6 | HF_TF | 1u << 9 | 1u << 10 | HF_TS | HF_IOPL | HF_CS64 | HF_RF | 1u << 18)
+#define HFLAGS_VARY (HF_CPL | HF_INHIBIT_IRQ | HF_CS32 | HF_SS32 | HF_ADDSEG | HF_TF | 1u << 9 | 1u << 10 | HF_TS | HF_IOPL | HF_CS64 | HF_RF | 1u << 18)
 #define CR0_VARY (1u << 1 | 1u << 2 | 1u << 3 | 1u << 16)
 /* What a guest under hardware may set of registers that are its own (pv.emulate.control_registers, msrs), and no more. */
 #define OWN_CR0 (1u << 1 | 1u << 2 | 1u << 3 | 1u << 5 | 1u << 16 | 1u << 18 | 1u << 29 | 1u << 30)
 #define OWN_CR4 (1u << 2 | 1u << 3 | 1u << 4 | 1u << 7 | 1u << 8 | 1u << 9 | 1u << 10)
 #define OWN_EFER (1u << 0 | 1u << 11)
-#define OWN_HFLAGS (HFLAGS_VARY | 1u << 22)
+#define OWN_HFLAGS ((HFLAGS_VARY & ~(unsigned)HF_IOPL) | 1u << 22)
 #define EFLAGS_VARY 0x254fd7u
 #define VINTR (1ull << (0x64 - 0x60))
 
@@ -30,7 +30,7 @@ enum { FPSTT = 0x25c, FPUS = 0x260, FPUC = 0x262, FPTAGS = 0x264, FPREGS = 0x270
 const struct pv_field pv_fields[] = {
     ENV_ARRAY("registers", 0, 8, 16, 8),
     ENV("rip", ENV_RIP, 8, ALL, ALL),
-    ENV("eflags", ENV_EFLAGS, 8, EFLAGS_VARY, ALL),
+    OWN("eflags", ENV_EFLAGS, 8, EFLAGS_VARY, EFLAGS_VARY | 3u << 12),
     ENV("cc_dst", CC_DST, 8, ALL, ALL),
     ENV("cc_src", CC_SRC, 8, ALL, ALL),
     ENV("cc_src2", CC_SRC2, 8, ALL, ALL),
@@ -67,7 +67,7 @@ const struct pv_field pv_fields[] = {
     ENV_ARRAY("xmm", XMM, 16, 16, XMM_BYTES),
     ENV("error_code", ENV_ERROR_CODE, 4, ALL, ALL),
     ENV("exception_is_int", ENV_EXCEPTION_IS_INT, 4, ALL, 1),
-    ENV("exception_next_rip", NEXT_EIP, 8, ALL, ALL),
+    ENV("exception_next_rip", ENV_NEXT_RIP, 8, ALL, ALL),
     ENV("old_exception", ENV_OLD_EXCEPTION, 4, ALL, ALL),
     ENV("intercepts", ENV_INTERCEPT, 8, VINTR, ALL),
     PLAIN(v.cr0), PLAIN(v.cr2), PLAIN(v.cr3), PLAIN(v.cr4), PLAIN(v.cr8), PLAIN(v.efer), PLAIN(v.gdt_base), PLAIN(v.idt_base),
@@ -128,7 +128,7 @@ bool pv_state_check(const struct pv_vcpu *c, bool begun)
     uint32_t df = ENV32(c->env, ENV_DF), hflags = ENV32(c->env, ENV_HFLAGS), cpl = hflags & HF_CPL;
     return (df == 1 || df == UINT32_MAX) && rounding_holds(c->env + FP_STATUS) && rounding_holds(c->env + MMX_STATUS)
         && rounding_holds(c->env + SSE_STATUS) && (!begun || pv_hardware(c) || cpl == c->ring || cpl == 3)
-        && !((hflags ^ ENV32(c->env, ENV_EFLAGS)) & HF_IOPL);
+        && (pv_hardware(c) || !((hflags ^ ENV32(c->env, ENV_EFLAGS)) & HF_IOPL));
 }
 
 /* After the fields: what follows from them, and what the engine must forget. */

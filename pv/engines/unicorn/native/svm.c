@@ -154,6 +154,16 @@ static void window_opens(struct pv_vcpu *c)
         pv_take(c, R_INTERRUPT_WINDOW, 0, 0);
 }
 
+/* Memory no longer holds the instruction that exits: the guest has changed its tables, and the processor had the old page
+ * in its TLB, which may forget any page at any time. It is fetched again. */
+static void fetch_again(struct pv_vcpu *c)
+{
+    pv_uc.tlb_flush(c->cpu);
+    c->flush_translations = true;
+}
+
+static bool ends_with(const uint8_t *bytes, int length, int have, uint8_t last) { return length > 0 && length <= have && bytes[length - 1] == last; }
+
 void pv_svm_exit(struct pv_vcpu *c, uint32_t code)
 {
     uint64_t rip = ENV64(c->env, ENV_RIP);
@@ -168,13 +178,18 @@ void pv_svm_exit(struct pv_vcpu *c, uint32_t code)
         return;
     }
     int have = pv_fetch(c, rip, bytes);
+    bool instruction = code < EXCEPTION || code >= INSTRUCTION;
+    if (instruction && !have) {
+        fetch_again(c);
+        return;
+    }
+    if (instruction && pv_hardware(c) && pv_locked(bytes, have)) { /* which the engine overlooks (SDM vol. 2, LOCK) */
+        pv_happens(c, VEC_UD, false, 0, PV_EXCEPTION);
+        return;
+    }
     if (code == EXCEPTION + VEC_UD && pv_asks(c, bytes, have))
         code = VMMCALL; /* without EFER.SVME the processor calls it undefined */
-    struct pv_mapping to;
-    bool instruction = code < EXCEPTION || code >= INSTRUCTION;
-    if (!have && instruction && pv_hardware(c) && pv_walk_faults(c, rip, PF_I, &to)) /* as in device.c: the page is in the TLB no more */
-        return;
-    if (code == WBINVD && have && bytes[pv_length(bytes, have) - 1] == 0x08)
+    if (code == WBINVD && ends_with(bytes, pv_length(bytes, have), have, 0x08))
         code = INVD; /* the engine takes the two for one */
     if ((code == MSR || !declared(c, code)) && pv_virtual_register(c, code, bytes, have))
         return;
@@ -196,11 +211,15 @@ void pv_svm_exit(struct pv_vcpu *c, uint32_t code)
         }
     }
     uint32_t reason = rows[row].reason;
+    int64_t key = key_of(c, code, row, slot);
+    if (slot && (slot->reason != reason || slot->key != key)) {
+        fetch_again(c);
+        return;
+    }
     if (reason == R_MSR_READ && access & 1)
         reason = R_MSR_WRITE;
-    int64_t key = key_of(c, code, row, slot);
     int length = !rows[row].instruction ? 0 : slot ? slot->length : pv_length(bytes, have);
-    if (reason == R_RDTSC && length >= 3 && bytes[length - 1] == 0xf9)
+    if (reason == R_RDTSC && ends_with(bytes, length, have, 0xf9))
         reason = R_RDTSCP;
     struct pv_entry *entry = pv_take(c, reason, 0, key);
     c->exit.insn = slot ? slot->insn : NULL;

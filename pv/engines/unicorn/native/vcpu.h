@@ -172,6 +172,8 @@ static inline uint64_t *pv_register(struct pv_vcpu *c, int n) { return (uint64_t
 static inline struct pv_segment *pv_segment(struct pv_vcpu *c, int n) { return (struct pv_segment *)(c->env + ENV_SEGMENTS) + n; }
 static inline int pv_cpl(struct pv_vcpu *c) { return (int)(ENV32(c->env, ENV_HFLAGS) & HF_CPL); }
 static inline bool pv_user(struct pv_vcpu *c) { return pv_cpl(c) == 3; }
+/* 64-bit code: not compatibility mode, which only a guest under hardware can enter. */
+static inline bool pv_long_code(struct pv_vcpu *c) { return ENV32(c->env, ENV_HFLAGS) & HF_CS64; }
 static inline bool pv_hardware(const struct pv_vcpu *c) { return c->mode == PV_HARDWARE; }
 static inline bool pv_level_holds(struct pv_vcpu *c) { return pv_hardware(c) || pv_cpl(c) == c->ring || pv_user(c); }
 /* The privilege that the guest believes in. */
@@ -185,6 +187,7 @@ bool pv_processor_walk(struct pv_vcpu *c, uint64_t gva, struct pv_mapping *to);
 uint64_t pv_reserved(struct pv_vcpu *c, uint64_t entry, int level);
 struct pv_fault pv_guest_walk(struct pv_vcpu *c, uint64_t gva, uint32_t access, struct pv_mapping *to);
 struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t size, bool write, bool user);
+uint64_t pv_code_linear(struct pv_vcpu *c, uint64_t rip);
 int pv_fetch(struct pv_vcpu *c, uint64_t rip, uint8_t code[15]);
 /* arena.c: where tables and what is known of them lie */
 uint64_t pv_arena(struct pv_vcpu *c, uint8_t *base, uint32_t pages);
@@ -287,6 +290,7 @@ int pv_length(const uint8_t *code, int have);
 int pv_length_here(struct pv_vcpu *c, bool *string);
 void pv_guest_mode_start(struct pv_vcpu *c);
 void pv_see_registers(struct pv_vcpu *c);
+bool pv_locked(const uint8_t *code, int have);
 bool pv_asks(struct pv_vcpu *c, const uint8_t *code, int have);
 struct pv_decoded *pv_decode(struct pv_vcpu *c, const uint8_t *code, int have);
 void pv_svm_exit(struct pv_vcpu *c, uint32_t code);

@@ -42,8 +42,7 @@ static void load(struct pv_vcpu *c, enum pv_which which, uint64_t value)
     } else if (which == PV_INTERRUPT_FLAG) {
         ENV64(c->env, ENV_EFLAGS) = (ENV64(c->env, ENV_EFLAGS) & ~(uint64_t)FLAG_IF) | (value ? FLAG_IF : 0);
     } else if (which == PV_IOPL) {
-        ENV64(c->env, ENV_EFLAGS) = (ENV64(c->env, ENV_EFLAGS) & ~(uint64_t)FLAG_IOPL) | (value & 3) << 12;
-        ENV32(c->env, ENV_HFLAGS) = (ENV32(c->env, ENV_HFLAGS) & ~(uint32_t)HF_IOPL) | (uint32_t)(value & 3) << 12;
+        ENV64(c->env, ENV_EFLAGS) = (ENV64(c->env, ENV_EFLAGS) & ~(uint64_t)FLAG_IOPL) | (value & 3) << 12; /* where POPF puts it */
     } else if (places[which].env != NOWHERE) {
         memcpy(c->env + places[which].env, &value, places[which].size);
     }

@@ -77,7 +77,7 @@ static bool msr(struct pv_vcpu *c, bool write)
     return true;
 }
 
-/* A write: a read never exits, virtualization or not, since the processor has a virtual TPR (APM vol. 2, 15.21.3). */
+/* A write: a read never exits, virtualization or not, since the processor has a virtual TPR (APM vol. 2, 15.21.2). */
 static bool cr8(struct pv_vcpu *c, struct code code)
 {
     if (code.at + 3 > code.have || code.bytes[code.at] != 0x0f)

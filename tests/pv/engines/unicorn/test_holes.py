@@ -101,7 +101,7 @@ HOLES: Final = (
     Hole("a breakpoint in DR0",
          f"mov ecx, {DATA}; mov dr0, rcx; mov ecx, 0x30001; mov dr7, rcx; mov rcx, [r15]; mov rcx, dr7",
          rcx("DR7 keeps {:#x}; nothing fires"), "nothing: the monitor's debug registers are in use",
-         "hardware virtualization switches them"),
+         "hardware virtualization switches them; on this engine they are values there as well"),
     Hole("SSE with CR4.OSFXSR clear",
          "mov rax, cr4; and eax, 0xfffffdff; mov cr4, rax; movaps xmm0, xmm1; mov ecx, 1", rcx("runs"),
          "runs: CR4 is the monitor's", "hardware virtualization gives the guest its own CR4"),
