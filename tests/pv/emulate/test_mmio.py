@@ -229,6 +229,21 @@ def test_a_reply_of_the_device_ends_the_access() -> None:
         assert guest.run().status == 7
 
 
+class HardwareDeviceGuest(DeviceGuest):
+    technique = "hardware"
+
+
+@pytest.mark.parametrize("kind", [DeviceGuest, HardwareDeviceGuest])
+def test_code_that_is_written_over_is_run_as_it_is_then(kind: type[DeviceGuest]) -> None:
+    """The monitor's stores are seen as the processor's own are: no translation of what stood there is left."""
+    store = "lea rsi, [rbx + 5]; lea rdi, [rbp + 1]; movsb"
+    code = f"mov rbp, {USER}; call rbp; mov r12, rax; {store}; call rbp; mov r13, rax"
+    with kind(SET_UP + code, pieces={USER: "mov eax, 0x11; ret"}) as guest:
+        assert guest.run().status == 0xEE
+        assert guest.scratch.seen == [("read", 5, 1)]
+        assert (guest.vcpu.get(12), guest.vcpu.get(13)) == (0x11, PATTERN[5])
+
+
 # ---- what the guest's own tables say comes first ----
 
 

@@ -118,6 +118,7 @@ struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t 
     for (uint64_t i = 0; i < count; i++) {
         if (write) {
             memcpy(c->ram + at[i], bytes, piece[i]);
+            pv_uc.tb_invalidate_phys_range(c->uc, at[i], at[i] + piece[i]); /* as a store of the processor's would */
             if (c->mode == PV_TRAP)
                 pv_shadow_note_write(c, at[i]);
         } else {
