@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from iced_x86 import Mnemonic
 
 from pv.emulate.architecture import GENERAL_PROTECTION, MASK_64, canonical
-from pv.emulate.bus import Bus
+from pv.emulate.bus import Bus, Piece
 from pv.emulate.operations_common import RSP, Kind, Known, find
 from pv.engines.base import GuestFault
 from pv.exits import AGAIN, NEXT, Reply
@@ -20,13 +20,19 @@ if TYPE_CHECKING:
 
 
 def push(bus: Bus, insn: MemoryInstruction) -> Reply:
-    """The operand's address is computed before RSP moves."""
-    return _push(bus, bus.load(find(bus, insn)), insn.operand_bytes)
+    """The operand's address is computed before RSP moves; that the stack can be written is known before it is read."""
+    at, top, stack = find(bus, insn), *_top(bus, insn)
+    return _push(bus, top, stack, bus.load(at))
 
 
-def _push(bus: Bus, value: int, size_bytes: int) -> Reply:
-    top = bus.vcpu.get(RSP) - size_bytes & MASK_64
-    reply = bus.store(bus.locate(top, size_bytes, write=True), value)
+def _top(bus: Bus, insn: MemoryInstruction) -> tuple[int, list[Piece]]:
+    """Where RSP will be, and what lies there."""
+    top = bus.vcpu.get(RSP) - insn.operand_bytes & MASK_64
+    return top, bus.locate(top, insn.operand_bytes, write=True)
+
+
+def _push(bus: Bus, top: int, stack: list[Piece], value: int) -> Reply:
+    reply = bus.store(stack, value)
     bus.vcpu.set(RSP, top)
     return reply
 
@@ -43,20 +49,21 @@ def pop(bus: Bus, insn: MemoryInstruction) -> Reply:
 
 def call(bus: Bus, insn: MemoryInstruction) -> Reply:
     vcpu = bus.vcpu
-    target, back = _target(bus, insn), vcpu.rip + insn.length & MASK_64
-    reply = _push(bus, back, insn.operand_bytes)
+    at, top, stack = find(bus, insn), *_top(bus, insn)
+    target = _target(bus, at)
+    reply = _push(bus, top, stack, vcpu.rip + insn.length & MASK_64)
     vcpu.jump(target)
     return AGAIN if reply is NEXT else reply
 
 
 def jump(bus: Bus, insn: MemoryInstruction) -> Reply:
-    bus.vcpu.jump(_target(bus, insn))
+    bus.vcpu.jump(_target(bus, find(bus, insn)))
     return AGAIN
 
 
-def _target(bus: Bus, insn: MemoryInstruction) -> int:
+def _target(bus: Bus, at: list[Piece]) -> int:
     """Raises GuestFault #GP(0) before anything changes where RIP could not be it."""
-    target = bus.load(find(bus, insn))
+    target = bus.load(at)
     if not canonical(target):
         raise GuestFault(GENERAL_PROTECTION, 0)
     return target

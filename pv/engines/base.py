@@ -199,7 +199,10 @@ class Vcpu(CallsGuest, Protocol):
 
     def write_linear(self, gva: int, data: bytes) -> None: ...
     def translate(self, gva: int, *, write: bool = False) -> int:
-        """The gpa that the guest's own tables map `gva` to, memory or not, at its privilege. Raises GuestFault."""
+        """The gpa of memory or a device that the guest's own tables map `gva` to, at its privilege.
+
+        Raises GuestFault; where neither is, the run ends with a line that says so, and the guest gets no fault.
+        """
         ...
 
     def cpuid(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:

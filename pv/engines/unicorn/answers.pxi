@@ -154,7 +154,8 @@ cdef void answer(pv_vcpu *c, pv_entry *entry) noexcept:
             if result is not None:
                 apply(vcpu, result)
     except GuestFault as fault:
-        deliver_fault(vcpu, fault)
+        if c.why != PV_UNHANDLED:  # else the guest stands where it was stopped
+            deliver_fault(vcpu, fault)
     except BaseException as error:
         vcpu.fail(error)
 

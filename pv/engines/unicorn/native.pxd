@@ -211,6 +211,7 @@ cdef extern from "native/vcpu.h" nogil:
     cbool pv_user(pv_vcpu *c)
     cbool pv_canonical(uint64_t)
     uint8_t *pv_gpa(pv_vcpu *c, uint64_t gpa, uint64_t size)
+    cbool pv_is_device(pv_vcpu *c, uint64_t gpa)
     struct pv_ring:
         pass
     struct pv_ring_call:

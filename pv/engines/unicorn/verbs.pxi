@@ -76,6 +76,11 @@ cdef class Verbs(Registers):
             if fault.vector == VEC_PF:
                 self.c.v.cr2 = gva
             raise_fault(fault)
+        if pv_gpa(self.c, to.gpa, 1) == NULL and not pv_is_device(self.c, to.gpa):
+            pv_stop(self.c, PV_UNHANDLED, 0, b"no memory and no device at gpa %#llx, which gva %#llx maps (RIP %#llx)",
+                    <unsigned long long>to.gpa, <unsigned long long>gva,
+                    <unsigned long long>(<uint64_t *>(self.c.env + ENV_RIP))[0])
+            raise GuestFault(VEC_GP, 0)
         return to.gpa
 
     def cpuid(self, uint32_t leaf, uint32_t subleaf):

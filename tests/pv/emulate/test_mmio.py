@@ -9,7 +9,7 @@ import pytest
 from pv.devices.bus import Window
 from pv.emulate import mmio
 from pv.exits import Reply, StopWhy, stop
-from tests.pv.engines.unicorn.guests import DATA, PF, USER, TrapGuest, to_user
+from tests.pv.engines.unicorn.guests import DATA, PF, STUBS, USER, TrapGuest, to_user
 
 GPA: Final = 0xD000_0000  # where no memory is
 PAGE: Final = 0x1000
@@ -229,6 +229,21 @@ def test_a_reply_of_the_device_ends_the_access() -> None:
         assert guest.run().status == 7
 
 
+class HardwareDeviceGuest(DeviceGuest):
+    technique = "hardware"
+
+
+@pytest.mark.parametrize("kind", [DeviceGuest, HardwareDeviceGuest])
+def test_code_that_is_written_over_is_run_as_it_is_then(kind: type[DeviceGuest]) -> None:
+    """The monitor's stores are seen as the processor's own are: no translation of what stood there is left."""
+    store = "lea rsi, [rbx + 5]; lea rdi, [rbp + 1]; movsb"
+    code = f"mov rbp, {USER}; call rbp; mov r12, rax; {store}; call rbp; mov r13, rax"
+    with kind(SET_UP + code, pieces={USER: "mov eax, 0x11; ret"}) as guest:
+        assert guest.run().status == 0xEE
+        assert guest.scratch.seen == [("read", 5, 1)]
+        assert (guest.vcpu.get(12), guest.vcpu.get(13)) == (0x11, PATTERN[5])
+
+
 # ---- what the guest's own tables say comes first ----
 
 
@@ -262,6 +277,27 @@ def test_the_second_page_of_a_store_is_checked_before_the_first_is_written() -> 
         result = guest.run()
         assert (result.status, guest.vcpu.virtual.cr2) == (PF, DATA + PAGE)
         assert guest.scratch.data == PATTERN
+
+
+@pytest.mark.parametrize("kind", [DeviceGuest, HardwareDeviceGuest])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "mov [rbx + 0xffd], rcx", "mov rcx, [rbx + 0xffd]", f"mov edi, {DATA + PAGE}; movsb",
+        f"mov esp, {DATA + PAGE + 8}; push qword ptr [rbx]",
+    ],
+)  # fmt: skip
+def test_where_neither_memory_nor_a_device_is_the_guest_is_stopped_before_the_device_is_asked(
+    kind: type[DeviceGuest], code: str
+) -> None:
+    with kind(SET_UP + code) as guest:
+        entry, hole = guest.page_entry(DATA + PAGE), GPA + 0x1000_0000
+        guest.memory.write_uint(entry, 8, hole | guest.word(entry) & 0xFFF)
+        result = guest.run()
+        assert result.why is StopWhy.UNHANDLED
+        assert f"no memory and no device at gpa {hole:#x}, which gva {DATA + PAGE:#x} maps" in result.detail
+        assert guest.scratch.seen == []
+        assert result.rip == guest.vcpu.rip < STUBS
 
 
 def test_accessed_and_dirty_are_set() -> None:

@@ -42,6 +42,12 @@ def test_a_pop_whose_operand_faults_keeps_the_stack() -> None:
     assert (after.fault, cpu.get(RSP)) == (14, TOP)
 
 
+@pytest.mark.parametrize("text", ["push qword ptr [rbx]", "call [rbx]"])
+def test_a_stack_that_faults_is_found_before_the_device_is_read(text: str) -> None:
+    after, cpu = carry_out(text, TARGET.to_bytes(8, "little"), rsp=NOWHERE + 8)
+    assert (after.fault, cpu.cycles, cpu.get(RSP), cpu.rip) == (14, 0, NOWHERE + 8, CODE)
+
+
 def test_near_transfers() -> None:
     after, _ = carry_out("jmp [rbx]", TARGET.to_bytes(8, "little"))
     assert (after.rip, after.registers[RSP]) == (TARGET, TOP)
