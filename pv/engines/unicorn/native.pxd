@@ -141,7 +141,7 @@ cdef extern from "native/vcpu.h" nogil:
         uint64_t mask
         int8_t base, index, segment, bits
         uint8_t scale, size, write
-    enum: PV_OPERANDS, PV_PORT_MAP, PV_CONTROL_PAGES
+    enum: PV_OPERANDS, PV_PORT_MAP
     struct pv_decoded:
         uint64_t rip
         pv_operand *operand
