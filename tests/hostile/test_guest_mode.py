@@ -13,7 +13,7 @@ from keystone import KS_ARCH_X86, KS_MODE_32, Ks
 from pv.exits import Reason, StopWhy
 from pv.machine import Machine
 from pv.outcome import Outcome
-from pv.snapshot import Snapshot
+from pv.snapshot import Snapshot, SnapshotError
 from tests.pv.engines.unicorn.guests import (
     BASED,
     CODE,
@@ -214,3 +214,14 @@ def test_a_fault_on_the_way_to_a_handler_exits_where_it_is_named(
     assert status(made.run()) == DF
     counted = made.vcpu.counters()
     assert {key: number for (reason, key), number in counted.items() if reason == Reason.EXCEPTION_NMI} == expected
+
+
+@pytest.mark.parametrize("name", ["v.cr0", "v.cr3", "v.cr4", "v.efer"])
+def test_a_made_up_copy_of_a_control_register_is_refused(guest: Make, tmp_path: Path, name: str) -> None:
+    made = guest("out 0x80, al; hlt")
+    made.run(max_exits=1)
+    made.machine.snapshot().save(tmp_path / "saved")
+    saved = Snapshot.load(tmp_path / "saved")
+    saved.state["processor"][name] ^= 0x1000
+    with pytest.raises(SnapshotError, match="in no state that there is"):
+        Machine.from_snapshot(saved, plugins=False)

@@ -122,12 +122,19 @@ static bool rounding_holds(const uint8_t *status)
         && status[5] <= 1 && status[6] <= 1 && status[7] <= 1;
 }
 
+/* Under hardware the copies that walks look at are the processor's registers: a walk by others would never find its code. */
+static bool copies_hold(const struct pv_vcpu *c)
+{
+    return !pv_hardware(c) || (c->v.cr0 == ENV64(c->env, ENV_CR) && c->v.cr3 == ENV64(c->env, ENV_CR + 24)
+                               && c->v.cr4 == ENV64(c->env, ENV_CR + 32) && c->v.efer == ENV64(c->env, ENV_EFER));
+}
+
 /* What no row can say alone. begun: there is a guest, which is at no privilege but its own. */
 bool pv_state_check(const struct pv_vcpu *c, bool begun)
 {
     uint32_t df = ENV32(c->env, ENV_DF), hflags = ENV32(c->env, ENV_HFLAGS), cpl = hflags & HF_CPL;
     return (df == 1 || df == UINT32_MAX) && rounding_holds(c->env + FP_STATUS) && rounding_holds(c->env + MMX_STATUS)
-        && rounding_holds(c->env + SSE_STATUS) && (!begun || pv_hardware(c) || cpl == c->ring || cpl == 3)
+        && rounding_holds(c->env + SSE_STATUS) && copies_hold(c) && (!begun || pv_hardware(c) || cpl == c->ring || cpl == 3)
         && (pv_hardware(c) || !((hflags ^ ENV32(c->env, ENV_EFLAGS)) & HF_IOPL));
 }
 
