@@ -97,7 +97,7 @@ MSRS: Final = (
     Msr(0x0000_02FF, "IA32_MTRR_DEF_TYPE", "system", "mtrr_default_type", default_memory_type),
     Msr(0xC000_0081, "IA32_STAR", "virtual", "star", anything),
     Msr(0xC000_0082, "IA32_LSTAR", "virtual", "lstar", canonical_address),
-    Msr(0xC000_0083, "IA32_CSTAR", "system", "cstar", canonical_address),
+    Msr(0xC000_0083, "IA32_CSTAR", "virtual", "cstar", canonical_address),
     Msr(0xC000_0084, "IA32_FMASK", "virtual", "fmask", low_half),
     Msr(0xC000_0100, "IA32_FS_BASE", "vcpu", "fs_base", canonical_address),
     Msr(0xC000_0101, "IA32_GS_BASE", "vcpu", "gs_base", canonical_address),

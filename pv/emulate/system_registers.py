@@ -28,7 +28,6 @@ class SystemRegisters:
     sysenter_cs: int = 0
     sysenter_esp: int = 0
     sysenter_eip: int = 0
-    cstar: int = 0
 
     def save(self) -> dict[str, Any]:
         return {"breakpoints": list(self.breakpoints)} | {name: getattr(self, name) for name in NUMBERS}

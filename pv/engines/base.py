@@ -51,7 +51,7 @@ class VirtualCpu(Protocol):
 
     interrupt_flag and iopl are RFLAGS.IF and IOPL as the guest sees them: its real IF stays 1.
     Selectors of gdtr/idtr are (base, limit); ldtr and tr are (selector, base, limit).
-    star, lstar, fmask, kernel_gs_base and tsc_aux are the MSRs; tsc_offset is in ticks of 1 ns.
+    star, lstar, cstar, fmask, kernel_gs_base and tsc_aux are the MSRs; tsc_offset is in ticks of 1 ns.
     """
 
     cr0: int
@@ -74,6 +74,7 @@ class VirtualCpu(Protocol):
     tr_limit: int
     star: int
     lstar: int
+    cstar: int
     fmask: int
     kernel_gs_base: int
     tsc_offset: int

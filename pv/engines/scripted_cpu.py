@@ -44,6 +44,7 @@ class VirtualRecord:
     tr_limit: int = 0
     star: int = 0
     lstar: int = 0
+    cstar: int = 0
     fmask: int = 0
     kernel_gs_base: int = 0
     tsc_offset: int = 0

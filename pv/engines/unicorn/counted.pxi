@@ -29,6 +29,7 @@ cdef class Counted(Verbs):
         }
         if pv_hardware(self.c):
             del counted["ring held"]
+            counted["time stamps read"] = self.c.clock_reads
             counted["system calls entered"] = self.c.system_calls
             counted["accesses to ports passed through"] = self.c.ports_passed
         if self.c.controls.apic_virtual:

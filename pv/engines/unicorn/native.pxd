@@ -73,7 +73,7 @@ cdef extern from "native/vcpu.h" nogil:
     struct pv_virtual:
         uint64_t cr0, cr2, cr3, cr4, cr8, efer
         uint64_t gdt_base, idt_base, tr_base, ldt_base
-        uint64_t star, lstar, fmask, kernel_gs_base, tsc_offset, tsc_aux
+        uint64_t star, lstar, cstar, fmask, kernel_gs_base, tsc_offset, tsc_aux
         uint32_t gdt_limit, idt_limit, tr_limit, ldt_limit
         uint16_t ldt_selector, tr_selector
         uint8_t interrupt_flag, iopl
@@ -196,7 +196,7 @@ cdef extern from "native/vcpu.h" nogil:
         uint32_t vmcb_page
         pv_controls controls
         uint8_t *port_map
-        uint64_t ports_passed, system_calls
+        uint64_t ports_passed, system_calls, clock_reads
         cbool hypercall
         pv_call *call
         uint32_t call_depth
@@ -273,7 +273,7 @@ cdef extern from "native/vcpu.h" nogil:
     cbool pv_nested_windows(pv_vcpu *c)
     int pv_msr_row(uint32_t index)
     enum pv_which:
-        PV_CR0, PV_CR2, PV_CR3, PV_CR4, PV_CR8, PV_EFER, PV_GDT_BASE, PV_IDT_BASE, PV_TR_BASE, PV_LDT_BASE, PV_STAR, PV_LSTAR
+        PV_CR0, PV_CR2, PV_CR3, PV_CR4, PV_CR8, PV_EFER, PV_GDT_BASE, PV_IDT_BASE, PV_TR_BASE, PV_LDT_BASE, PV_STAR, PV_LSTAR, PV_CSTAR
         PV_FMASK, PV_KERNEL_GS_BASE, PV_TSC_OFFSET, PV_TSC_AUX, PV_GDT_LIMIT, PV_IDT_LIMIT, PV_TR_LIMIT, PV_LDT_LIMIT
         PV_LDT_SELECTOR, PV_TR_SELECTOR, PV_INTERRUPT_FLAG, PV_IOPL
     uint64_t pv_virtual_get(pv_vcpu *c, pv_which which)

@@ -208,6 +208,14 @@ cdef class VirtualCpu:
         pv_virtual_set(self.c, PV_LSTAR, value)
 
     @property
+    def cstar(self):
+        return pv_virtual_get(self.c, PV_CSTAR)
+
+    @cstar.setter
+    def cstar(self, uint64_t value):
+        pv_virtual_set(self.c, PV_CSTAR, value)
+
+    @property
     def fmask(self):
         return pv_virtual_get(self.c, PV_FMASK)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bench.disks import workload_disks
+from guest_sdk import Guest
 from pv.dispatch import DispatchTable
 from pv.emulate.system_registers import SystemRegisters
 from pv.exits import Reason, StopWhy
@@ -17,7 +18,7 @@ from pv.outcome import Outcome
 from pv.plugin import foreign_plugins
 from pv.techniques.controls import CONTROLS, INSTRUCTION_FIRST
 from pv.techniques.hardware import TECHNIQUE
-from tests.pv.emulate.recording_vcpu import Guest
+from tests.pv.emulate.recording_vcpu import Guest as RecordingGuest
 
 OPERATIONS = 40
 
@@ -39,7 +40,7 @@ def more(name: str, intercept: str) -> dict[str, int]:
 
 
 @pytest.fixture
-def table(guest: Guest) -> DispatchTable:
+def table(guest: RecordingGuest) -> DispatchTable:
     guest.add(TECHNIQUE.rows(guest.vcpu, SimpleNamespace(reflect=lambda: None), SystemRegisters()))
     return guest.table
 
@@ -136,3 +137,39 @@ def test_a_machine_is_saved_and_forked_with_its_processors_own_registers() -> No
     assert first.console == again.console == forked.console
     assert first.exits == again.exits == forked.exits
     assert first.events == again.events
+
+
+WAITS_BY_THE_COUNTER = """
+    mov edx, 0x43
+    mov al, 0x34
+    out dx, al
+    mov edx, 0x40
+    mov al, 0xff
+    out dx, al
+    out dx, al
+    rdtsc
+    mov ebx, eax
+wait:
+    rdtsc
+    inc rbp
+    sub eax, ebx
+    cmp eax, 2000000
+    jb wait
+    mov eax, ebp
+    mov edx, 0xf4
+    out dx, al
+"""
+
+
+def test_a_guest_that_waits_by_the_counter_sees_the_same_time_in_every_run() -> None:
+    """A timer runs, and no exit comes for 2 ms of virtual time: reading the counter is what moves it."""
+    guest = Guest("waits", paravirt=False)
+    guest.asm(f"_start:\n{WAITS_BY_THE_COUNTER}")
+    seen = set()
+    for _ in range(3):
+        with Machine(technique="hardware", disabled_plugins=foreign_plugins()) as machine:
+            machine.load(guest.build())
+            machine.vcpu.set_slice(1000)
+            outcome = machine.run(timeout=30)
+            seen.add((machine.vcpu.rbp, machine.vcpu.now_ns, outcome.exits.total))
+    assert seen == {(10_000, 2_004_200, 4)}

@@ -104,16 +104,19 @@ static bool watch(struct pv_vcpu *c)
     return false;
 }
 
-static void count_quiet(struct pv_vcpu *c, uint64_t exits_before, uint64_t ran_before_ns)
+/* What moves virtual time: exits, and where they take none readings of the time-stamp counter. */
+static uint64_t steps(const struct pv_vcpu *c) { return c->exits + c->clock_reads; }
+
+static void count_quiet(struct pv_vcpu *c, uint64_t steps_before, uint64_t ran_before_ns)
 {
-    c->quiet_ns = c->exits == exits_before ? c->quiet_ns + ran_ns() - ran_before_ns : 0;
+    c->quiet_ns = steps(c) == steps_before ? c->quiet_ns + ran_ns() - ran_before_ns : 0;
     if (c->why == PV_RUNNING && c->quiet_ns >= PATIENCE_NS)
         pass_time(c);
 }
 
 enum pv_why pv_run_slice(struct pv_vcpu *c)
 {
-    uint64_t exits_before = c->exits;
+    uint64_t steps_before = steps(c);
     c->slice_start_ns = pv_clock_ns();
     c->slice_end_ns = c->slice_start_ns + c->slice_ns;
     c->python_exits = 0;
@@ -125,7 +128,7 @@ enum pv_why pv_run_slice(struct pv_vcpu *c)
     pv_guard_leave(outer, false);
     pv_unwatch(c);
     c->slices++;
-    count_quiet(c, exits_before, ran_before_ns);
+    count_quiet(c, steps_before, ran_before_ns);
     return c->why;
 }
 
@@ -134,7 +137,7 @@ enum pv_why pv_run_slice(struct pv_vcpu *c)
 void pv_run_call(struct pv_vcpu *c, bool further)
 {
     bool inside = c->call->in_hook;
-    uint64_t exits_before = c->exits;
+    uint64_t steps_before = steps(c);
     if (further || !inside) {
         c->slice_start_ns = pv_clock_ns();
         c->slice_end_ns = c->slice_start_ns + c->slice_ns;
@@ -151,5 +154,5 @@ void pv_run_call(struct pv_vcpu *c, bool further)
         pv_unwatch(c);
     }
     if (further)
-        count_quiet(c, exits_before, ran_before_ns);
+        count_quiet(c, steps_before, ran_before_ns);
 }

@@ -71,7 +71,7 @@ const struct pv_field pv_fields[] = {
     ENV("old_exception", ENV_OLD_EXCEPTION, 4, ALL, ALL),
     ENV("intercepts", ENV_INTERCEPT, 8, VINTR, ALL),
     PLAIN(v.cr0), PLAIN(v.cr2), PLAIN(v.cr3), PLAIN(v.cr4), PLAIN(v.cr8), PLAIN(v.efer), PLAIN(v.gdt_base), PLAIN(v.idt_base),
-    PLAIN(v.tr_base), PLAIN(v.ldt_base), PLAIN(v.star), PLAIN(v.lstar), PLAIN(v.fmask), PLAIN(v.kernel_gs_base), PLAIN(v.tsc_offset), PLAIN(v.tsc_aux), PLAIN(v.gdt_limit),
+    PLAIN(v.tr_base), PLAIN(v.ldt_base), PLAIN(v.star), PLAIN(v.lstar), PLAIN(v.cstar), PLAIN(v.fmask), PLAIN(v.kernel_gs_base), PLAIN(v.tsc_offset), PLAIN(v.tsc_aux), PLAIN(v.gdt_limit),
     PLAIN(v.idt_limit), PLAIN(v.tr_limit), PLAIN(v.ldt_limit), PLAIN(v.ldt_selector), PLAIN(v.tr_selector), FLAG(v.interrupt_flag),
     NUMBER("v.iopl", v.iopl, ALL, 3),
     PLAIN(pool.used), PLAIN(pool.free_head),
@@ -82,7 +82,7 @@ const struct pv_field pv_fields[] = {
     PLAIN(kernel_stack), PLAIN(syscall_entry), PLAIN(upcall_rip), PLAIN(call_return),
     PLAIN(exits), PLAIN(now_ns), PLAIN(deadline_ns),
     FLAG(interrupt_pending), FLAG(waiting), FLAG(unsettled), FLAG(window_open),
-    PLAIN(events_delivered), PLAIN(interrupts_delivered), PLAIN(double_faults), PLAIN(escapes), PLAIN(ports_passed), PLAIN(system_calls),
+    PLAIN(events_delivered), PLAIN(interrupts_delivered), PLAIN(double_faults), PLAIN(escapes), PLAIN(ports_passed), PLAIN(system_calls), PLAIN(clock_reads),
     PLAIN(apic.accesses), PLAIN(apic.delivered), /* its registers are the chip's to save */
 };
 const int pv_field_count = sizeof pv_fields / sizeof *pv_fields;

@@ -30,7 +30,7 @@ struct pv_fault { int vector; bool has_error; uint32_t error; };
 struct pv_virtual {
     uint64_t cr0, cr2, cr3, cr4, cr8, efer;
     uint64_t gdt_base, idt_base, tr_base, ldt_base;
-    uint64_t star, lstar, fmask, kernel_gs_base, tsc_offset, tsc_aux;
+    uint64_t star, lstar, cstar, fmask, kernel_gs_base, tsc_offset, tsc_aux;
     uint32_t gdt_limit, idt_limit, tr_limit, ldt_limit;
     uint16_t ldt_selector, tr_selector;
     uint8_t interrupt_flag, iopl;
@@ -161,7 +161,7 @@ struct pv_vcpu {
     volatile uint64_t slice_end_ns; /* the slicer moves it on when it repeats a stop */
     struct pv_vcpu *watch_next;
     sigjmp_buf *abort_jump; /* where an abort leads: of the innermost emulation */
-    uint64_t events_delivered, interrupts_delivered, double_faults, escapes, slices, ports_passed, system_calls;
+    uint64_t events_delivered, interrupts_delivered, double_faults, escapes, slices, ports_passed, system_calls, clock_reads;
     void *python; /* the Cython object, and whether its thread holds the GIL */
     void *thread_state;
     bool gil;
@@ -220,7 +220,7 @@ bool pv_device_access(struct pv_vcpu *c);
 bool pv_walk_faults(struct pv_vcpu *c, uint64_t gva, uint32_t access, struct pv_mapping *to);
 void pv_nested_fault(struct pv_vcpu *c, uint64_t gpa, uint32_t access);
 /* virtual.c */
-enum pv_which { PV_CR0, PV_CR2, PV_CR3, PV_CR4, PV_CR8, PV_EFER, PV_GDT_BASE, PV_IDT_BASE, PV_TR_BASE, PV_LDT_BASE, PV_STAR, PV_LSTAR, PV_FMASK,
+enum pv_which { PV_CR0, PV_CR2, PV_CR3, PV_CR4, PV_CR8, PV_EFER, PV_GDT_BASE, PV_IDT_BASE, PV_TR_BASE, PV_LDT_BASE, PV_STAR, PV_LSTAR, PV_CSTAR, PV_FMASK,
                 PV_KERNEL_GS_BASE, PV_TSC_OFFSET, PV_TSC_AUX, PV_GDT_LIMIT, PV_IDT_LIMIT, PV_TR_LIMIT, PV_LDT_LIMIT, PV_LDT_SELECTOR,
                 PV_TR_SELECTOR, PV_INTERRUPT_FLAG, PV_IOPL };
 uint64_t pv_virtual_get(struct pv_vcpu *c, enum pv_which which);

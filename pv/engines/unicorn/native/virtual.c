@@ -10,7 +10,7 @@ static const struct { uint32_t at, size; int env; } places[] = {
     [PV_CR0] = { OF(cr0), ENV_CR }, [PV_CR2] = { OF(cr2), ENV_CR + 16 }, [PV_CR3] = { OF(cr3), ENV_CR + 24 }, [PV_CR4] = { OF(cr4), ENV_CR + 32 },
     [PV_CR8] = { OF(cr8), NOWHERE }, [PV_EFER] = { OF(efer), ENV_EFER }, [PV_GDT_BASE] = { OF(gdt_base), ENV_GDT + BASE },
     [PV_IDT_BASE] = { OF(idt_base), ENV_IDT + BASE }, [PV_TR_BASE] = { OF(tr_base), ENV_TR + BASE }, [PV_LDT_BASE] = { OF(ldt_base), ENV_LDT + BASE },
-    [PV_STAR] = { OF(star), ENV_STAR }, [PV_LSTAR] = { OF(lstar), ENV_LSTAR }, [PV_FMASK] = { OF(fmask), ENV_FMASK },
+    [PV_STAR] = { OF(star), ENV_STAR }, [PV_LSTAR] = { OF(lstar), ENV_LSTAR }, [PV_CSTAR] = { OF(cstar), ENV_CSTAR }, [PV_FMASK] = { OF(fmask), ENV_FMASK },
     [PV_KERNEL_GS_BASE] = { OF(kernel_gs_base), ENV_KERNEL_GS_BASE }, [PV_TSC_OFFSET] = { OF(tsc_offset), NOWHERE }, [PV_TSC_AUX] = { OF(tsc_aux), NOWHERE },
     [PV_GDT_LIMIT] = { OF(gdt_limit), ENV_GDT + LIMIT }, [PV_IDT_LIMIT] = { OF(idt_limit), ENV_IDT + LIMIT },
     [PV_TR_LIMIT] = { OF(tr_limit), ENV_TR + LIMIT }, [PV_LDT_LIMIT] = { OF(ldt_limit), ENV_LDT + LIMIT },

@@ -169,8 +169,8 @@ def test_the_time_stamp_counter_is_virtual_and_moves_on(hardware: Make) -> None:
     guest = hardware("rdtsc; mov ebx, eax; rdtscp; sub eax, ebx; ud2", exceptions=1 << UD)
     guest.vcpu.virtual.tsc_offset, guest.vcpu.virtual.tsc_aux = 1 << 32, 7
     assert guest.run() is StopWhy.EXITED
-    assert (guest.vcpu.rax, guest.vcpu.rdx, guest.vcpu.rcx) == (25, 1, 7)
-    assert guest.vcpu.rbx == 25
+    assert (guest.vcpu.rax, guest.vcpu.rdx, guest.vcpu.rcx) == (200, 1, 7)
+    assert guest.vcpu.rbx == 200
 
 
 @pytest.mark.parametrize(
