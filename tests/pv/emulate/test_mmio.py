@@ -234,11 +234,14 @@ class HardwareDeviceGuest(DeviceGuest):
 
 
 @pytest.mark.parametrize("kind", [DeviceGuest, HardwareDeviceGuest])
-def test_code_that_is_written_over_is_run_as_it_is_then(kind: type[DeviceGuest]) -> None:
-    """The monitor's stores are seen as the processor's own are: no translation of what stood there is left."""
-    store = "lea rsi, [rbx + 5]; lea rdi, [rbp + 1]; movsb"
+@pytest.mark.parametrize("no_execute", [0, 1 << 63])
+def test_code_that_is_written_over_is_run_as_it_is_then(kind: type[DeviceGuest], no_execute: int) -> None:
+    """The monitor's stores are seen as the processor's own are, through whichever mapping: kernels load and patch what
+    they run through one that cannot be executed."""
+    store = f"lea rsi, [rbx + 5]; mov edi, {DATA + PAGE + 1}; movsb"
     code = f"mov rbp, {USER}; call rbp; mov r12, rax; {store}; call rbp; mov r13, rax"
     with kind(SET_UP + code, pieces={USER: "mov eax, 0x11; ret"}) as guest:
+        guest.memory.write_uint(guest.page_entry(DATA + PAGE), 8, guest.word(guest.page_entry(USER)) | no_execute)
         assert guest.run().status == 0xEE
         assert guest.scratch.seen == [("read", 5, 1)]
         assert (guest.vcpu.get(12), guest.vcpu.get(13)) == (0x11, PATTERN[5])
