@@ -264,6 +264,30 @@ def test_a_page_the_guest_may_not_write_faults_before_the_device_is_asked() -> N
         assert guest.run().status == 0xEE
 
 
+@pytest.mark.parametrize("kind", [DeviceGuest, HardwareDeviceGuest])
+@pytest.mark.parametrize(
+    ("code", "first", "fault", "cycles"),
+    [
+        ("rep stosd", f"mov edi, {DATA + PAGE - 6}", DATA + PAGE, 1),  # the second element reaches into the absent page
+        ("std; rep movsb", f"mov edi, {DATA + 1}; mov esi, {DATA + 0x10}", DATA - 1, 4),
+        ("rep movsb", f"mov esi, {DATA + PAGE - 2}; mov edi, {DATA + 0x20}", DATA + PAGE, 4),
+    ],
+)  # fmt: skip
+def test_a_string_that_faults_midway_keeps_what_it_has_done(
+    kind: type[DeviceGuest], code: str, first: str, fault: int, cycles: int
+) -> None:
+    done = 1 if "stos" in code else 2
+    with kind(f"{SET_UP}{first}; mov ecx, 9; {code}") as guest:
+        for page in (-PAGE, PAGE):
+            guest.protect(DATA + page, clear=1)
+        result = guest.run()
+        assert (result.status, guest.vcpu.virtual.cr2) == (PF, fault)
+        step = -1 if "std" in code else 4 if "stos" in code else 1
+        destination = int(first.partition("edi, ")[2].partition(";")[0])
+        assert (guest.vcpu.rcx, guest.vcpu.rdi) == (9 - done, destination + step * done)
+        assert len(guest.scratch.seen) == cycles
+
+
 def test_user_mode_needs_the_u_bit() -> None:
     for clear, status in ((4, PF), (0, 0x55)):
         user = f"mov ebx, {DATA}; mov eax, [rbx + 4]; int 0x55"
