@@ -1,6 +1,6 @@
 """Which bits and vectors do the emulated instructions speak of? Declared once, named as the SDM names them.
 
-Intel SDM vol. 3: CR0 and CR4 in 2.5, IA32_EFER in 2.2.1, exceptions in table 6-1, debug registers in 17.2.
+Intel SDM vol. 3: CR0 and CR4 in 2.5, IA32_EFER in 2.2.1, exceptions in table 6-1, debug registers in 18.2.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """MOV to and from DR0-DR7: debug registers that hold what the guest wrote.
 
-SDM vol. 2, MOV - Move to/from Debug Registers, and vol. 3, 17.2. They are values only: no breakpoint of
+SDM vol. 2, MOV - Move to/from Debug Registers, and vol. 3, 18.2. They are values only: no breakpoint of
 the guest's is armed on the processor beneath, where its address would fall in the monitor's world as well.
 """
 

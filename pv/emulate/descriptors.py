@@ -1,6 +1,6 @@
 """Which system segment does a selector name in the guest's own GDT? LDTs and task states, for LLDT and LTR.
 
-SDM vol. 3, 7.2.3: 16 bytes each in 64-bit mode. A descriptor is copied in once and then checked. Code and data
+SDM vol. 3, 8.2.3: 16 bytes each in 64-bit mode. A descriptor is copied in once and then checked. Code and data
 segments are the engine's: it loads them.
 """
 

@@ -3,7 +3,7 @@
 Each family of SDM vol. 2 stands in a file beside this one; here they are put together, and one that two files claim is
 refused. The same table serves every technique: an operation is handed a bus and asks it where its operands are.
 What is not here: x87, MMX, AVX and SSE arithmetic, far transfers and INS/OUTS, which no kernel does to a device or a
-page table. LOCK changes nothing, since there is one processor; where it is illegal, decoding says #UD.
+page table. LOCK changes nothing, since there is one processor; where it is illegal, there is nothing to be found here.
 """
 
 from __future__ import annotations

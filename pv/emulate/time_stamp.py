@@ -1,7 +1,7 @@
 """RDTSC and RDTSCP: a time-stamp counter that only the guest moves on.
 
 It counts the vcpu's virtual clock at 1 GHz, one tick a nanosecond, so that two runs read the same values.
-SDM vol. 3, 17.17.
+SDM vol. 3, 18.17.
 """
 
 from __future__ import annotations

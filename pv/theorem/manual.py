@@ -77,7 +77,7 @@ def harmless(source: str, *names: str) -> list[Manual]:
 ROWS: Final = (
     *shown("R&I; v3 2.5", umip=True, SGDT="GDTR", SIDT="IDTR", SLDT="LDTR", STR="TR", SMSW="CR0"),
     *shown("R&I", LAR="GDT", LSL="GDT", VERR="GDT", VERW="GDT", MOV_to_FS="GDT", POP_FS="GDT", PUSHF="IF"),
-    *shown("v3 5.8.1", far_JMP="GDT"),
+    *shown("R&I; v3 5.8.1", far_JMP="GDT"),
     *shown("v2 LFS", LFS="GDT"),
     *shown("v2 XGETBV", XGETBV="XCR0"),
     *shown("v2 CPUID", CPUID="CR4 processor"),

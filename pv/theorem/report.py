@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
+from pv.theorem.cases import CASES
 from pv.theorem.classify import Class
 from pv.theorem.observe import LEVELS
 from pv.theorem.settings import BASELINE
@@ -37,12 +38,17 @@ LEFT_OUT: Final = ("bytes", "manual", "runs")  # on a narrow terminal, in this o
 
 
 def as_json(survey: Survey) -> dict[str, Any]:
-    """The document of `pvkit theorem --json`: {"theorem": ..., "rows": [...]}, fields by their names."""
+    """The document of `pvkit theorem --json`: {"theorem": ..., "rows": [...]}, fields by their names.
+
+    "theorem" is null where not every instruction was run: it speaks of all of them.
+    """
     rows = [dataclasses.asdict(row) for row in survey.rows]
     for row in rows:
         for tried in row["techniques"].values():
             tried["exits"] = {" ".join(kind).strip(): count for kind, count in tried["exits"].items()}
     theorem = survey.theorem
+    if len(rows) < len(CASES):
+        return {"theorem": None, "rows": rows}
     holds = {"theorem 1": theorem.first_holds, "theorem 3": theorem.third_holds}
     return {"theorem": dataclasses.asdict(theorem) | {"holds": holds}, "rows": rows}
 

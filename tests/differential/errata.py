@@ -16,11 +16,11 @@ from iced_x86 import Decoder
 from pv.emulate.alu import ZF
 from pv.emulate.architecture import GENERAL_PROTECTION, canonical
 from pv.emulate.operations_vectors import ALIGNED
-from tests.differential.cases import CODE, DATA, DEVICE, PAGE, Case
+from tests.differential.cases import CODE, DATA, DEVICE, PAGE, TARGET, Case
 from tests.differential.processors import After
 
 Run = Callable[[Case], After]
-LOCK, NOP = b"\xf0", b"\x90"
+LOCK, OPERAND_SIZE, NOP = b"\xf0", b"\x66", b"\x90"
 MOVSXD, MOV = 0x63, b"\x8b"  # opcodes of one byte; no prefix has these values
 PREFIXES: Final = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3))
 HIGH: Final = 0xDEAD_BEEF << 32
@@ -92,6 +92,15 @@ def _far_away(case: Case) -> bool:
     return target is not None and not canonical(target)
 
 
+def _near_and_narrow(case: Case) -> bool:
+    return case.insn.mnemonic in ("call", "jmp") and OPERAND_SIZE[0] in takewhile(PREFIXES.__contains__, case.code)
+
+
+def _without_operand_size(case: Case, run: Run) -> After:
+    """As _without_lock: the prefix is ignored."""
+    return run(replace(case, code=NOP + case.code.replace(OPERAND_SIZE, b"", 1)))
+
+
 def _general_protection(_case: Case, _run: Run) -> After:
     return After(GENERAL_PROTECTION)
 
@@ -147,6 +156,13 @@ ERRATA: Final = (
         _far_away,
         _general_protection,
         _at_device("JMP_RM64", "ff23", 1 << 47),
+    ),
+    Erratum(
+        "near CALL and JMP with an operand-size prefix go to an address of 16 bits",
+        "vol. 2, CALL and JMP, operation: in 64-bit mode a near target has 64 bits, whatever the prefix",
+        _near_and_narrow,
+        _without_operand_size,
+        _at_device("JMP_RM64", "66ff23", TARGET),
     ),
 )
 

@@ -98,14 +98,14 @@ ERRATA: Final = (
     ),
     Erratum(
         "DR6 keeps bit 12",
-        "vol. 3, figure 17-1: bit 12 of DR6 is 0",
+        "vol. 3, figure 18-1: bit 12 of DR6 is 0",
         lambda case: case.text == "mov dr6, rax" and bool(case.rax & DR6_BIT_12),
         _with(dr6=lambda _case, value: value & ~DR6_BIT_12),
         Privileged("mov dr6, rax", DR6_BIT_12),
     ),
     Erratum(
         "DR7.GD detects nothing",
-        "vol. 3, 17.2.4: with GD set, #DB before the next MOV from or to a debug register",
+        "vol. 3, 18.2.4: with GD set, #DB before the next MOV from or to a debug register",
         lambda case: case.text == "mov dr7, rax" and case.rax <= MASK_32 and bool(case.rax & DR7_GD),
         lambda _case, _left: Left(DEBUG, {}),
         Privileged("mov dr7, rax", DR7_GD),

@@ -40,6 +40,7 @@ def test_json_to_stdout_stands_alone(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["theorem", "--instruction", "cli", "--technique", "trap", "--json", "-"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in document["rows"]] == ["CLI"]
+    assert document["theorem"] is None  # one instruction says nothing of all
 
 
 @pytest.mark.parametrize(

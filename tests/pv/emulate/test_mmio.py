@@ -234,11 +234,14 @@ class HardwareDeviceGuest(DeviceGuest):
 
 
 @pytest.mark.parametrize("kind", [DeviceGuest, HardwareDeviceGuest])
-def test_code_that_is_written_over_is_run_as_it_is_then(kind: type[DeviceGuest]) -> None:
-    """The monitor's stores are seen as the processor's own are: no translation of what stood there is left."""
-    store = "lea rsi, [rbx + 5]; lea rdi, [rbp + 1]; movsb"
+@pytest.mark.parametrize("no_execute", [0, 1 << 63])
+def test_code_that_is_written_over_is_run_as_it_is_then(kind: type[DeviceGuest], no_execute: int) -> None:
+    """The monitor's stores are seen as the processor's own are, through whichever mapping: kernels load and patch what
+    they run through one that cannot be executed."""
+    store = f"lea rsi, [rbx + 5]; mov edi, {DATA + PAGE + 1}; movsb"
     code = f"mov rbp, {USER}; call rbp; mov r12, rax; {store}; call rbp; mov r13, rax"
     with kind(SET_UP + code, pieces={USER: "mov eax, 0x11; ret"}) as guest:
+        guest.memory.write_uint(guest.page_entry(DATA + PAGE), 8, guest.word(guest.page_entry(USER)) | no_execute)
         assert guest.run().status == 0xEE
         assert guest.scratch.seen == [("read", 5, 1)]
         assert (guest.vcpu.get(12), guest.vcpu.get(13)) == (0x11, PATTERN[5])
@@ -259,6 +262,30 @@ def test_a_page_the_guest_may_not_write_faults_before_the_device_is_asked() -> N
     with DeviceGuest(SET_UP + "cmp [rbx], ecx") as guest:
         guest.protect(DATA, clear=2)
         assert guest.run().status == 0xEE
+
+
+@pytest.mark.parametrize("kind", [DeviceGuest, HardwareDeviceGuest])
+@pytest.mark.parametrize(
+    ("code", "first", "fault", "cycles"),
+    [
+        ("rep stosd", f"mov edi, {DATA + PAGE - 6}", DATA + PAGE, 1),  # the second element reaches into the absent page
+        ("std; rep movsb", f"mov edi, {DATA + 1}; mov esi, {DATA + 0x10}", DATA - 1, 4),
+        ("rep movsb", f"mov esi, {DATA + PAGE - 2}; mov edi, {DATA + 0x20}", DATA + PAGE, 4),
+    ],
+)  # fmt: skip
+def test_a_string_that_faults_midway_keeps_what_it_has_done(
+    kind: type[DeviceGuest], code: str, first: str, fault: int, cycles: int
+) -> None:
+    done = 1 if "stos" in code else 2
+    with kind(f"{SET_UP}{first}; mov ecx, 9; {code}") as guest:
+        for page in (-PAGE, PAGE):
+            guest.protect(DATA + page, clear=1)
+        result = guest.run()
+        assert (result.status, guest.vcpu.virtual.cr2) == (PF, fault)
+        step = -1 if "std" in code else 4 if "stos" in code else 1
+        destination = int(first.partition("edi, ")[2].partition(";")[0])
+        assert (guest.vcpu.rcx, guest.vcpu.rdi) == (9 - done, destination + step * done)
+        assert len(guest.scratch.seen) == cycles
 
 
 def test_user_mode_needs_the_u_bit() -> None:

@@ -17,7 +17,7 @@ static struct pv_fault push_frame(struct pv_vcpu *c, uint64_t rsp, const uint64_
     return pv_linear(c, *top, image, 8 * (uint64_t)words, true, user);
 }
 
-/* Faults push RF set, so that returning to an instruction with a breakpoint does not meet it again (SDM vol. 3, 17.3.1.1). */
+/* Faults push RF set, so that returning to an instruction with a breakpoint does not meet it again (SDM vol. 3, 18.3.1.1). */
 static bool pushes_rf(int vector, enum pv_source source)
 {
     return source == PV_EXCEPTION && vector != VEC_DB && vector != VEC_DF && vector != VEC_MC;

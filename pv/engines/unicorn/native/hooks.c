@@ -119,7 +119,7 @@ static bool emulated(struct pv_vcpu *c)
     return true;
 }
 
-/* The trap behind an instruction that began with TF set (SDM vol. 3, 17.3.1.4), where the monitor was the processor: RIP has
+/* The trap behind an instruction that began with TF set (SDM vol. 3, 18.3.1.4), where the monitor was the processor: RIP has
  * left `rip`, and no event came instead. MOV to SS holds it off; it ends a HLT. */
 static __attribute__((noinline, cold)) void single_step(struct pv_vcpu *c, uint64_t rip, uint64_t delivered)
 {

@@ -86,7 +86,6 @@ struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t 
     uint8_t *bytes = data;
     /* Both ends are checked before a byte is written: a store that faults halfway has written nothing. */
     uint64_t at[2], piece[2], count = 0, done = 0;
-    bool no_code[2]; /* by the mapping it is written through; one that also has another, where code is, keeps what was translated */
     if (size > PV_PAGE)
         return PV_FAULT_CODE(VEC_GP, 0);
     while (done < size) {
@@ -113,15 +112,13 @@ struct pv_fault pv_linear(struct pv_vcpu *c, uint64_t gva, void *data, uint64_t 
         if (!pv_gpa(c, mapping.gpa, part) || pv_is_device(c, mapping.gpa))
             return PV_FAULT_CODE(VEC_GP, 0); /* no memory behind a stack or descriptor: as a bus error would end */
         at[count] = mapping.gpa;
-        no_code[count] = mapping.flags & PTE_NX;
         piece[count++] = part;
         done += part;
     }
     for (uint64_t i = 0; i < count; i++) {
         if (write) {
             memcpy(c->ram + at[i], bytes, piece[i]);
-            if (!no_code[i]) /* a stack or a table may lie on code that was translated */
-                pv_uc.tb_invalidate_phys_range(c->uc, at[i], at[i] + piece[i]);
+            pv_uc.tb_invalidate_phys_range(c->uc, at[i], at[i] + piece[i]); /* code may lie there, by this mapping or another */
             if (c->mode == PV_TRAP)
                 pv_shadow_note_write(c, at[i]);
         } else {

@@ -112,7 +112,7 @@ def test_flags_in_a_frame_show_the_virtual_if_and_iopl(trap: Trap) -> None:
     assert guest.run().status == UD
     flags = guest.frame().rflags
     assert flags & ~RF == 0x247 | 1 << 10 | 2 << 12
-    assert flags & RF  # every fault but an instruction breakpoint's pushes RF set (SDM vol. 3, 17.3.1.1)
+    assert flags & RF  # every fault but an instruction breakpoint's pushes RF set (SDM vol. 3, 18.3.1.1)
     assert not guest.vcpu.virtual.interrupt_flag  # an interrupt gate
 
 
