@@ -1,14 +1,13 @@
 /* The engine's hooks: what happened, told apart and handed to pv_take and pv_answer.
  *
- * Hooks come in two kinds. Between blocks (exceptions, intercepts, undefined opcodes) the whole state may change. Inside
- * a block (IN, OUT, SYSCALL) RIP may not: where more is to be done than to go on, the hook raises a private
- * exception, and the rest happens between blocks. */
+ * These are called between blocks (exceptions, intercepts, undefined opcodes), where the whole state may change. Those
+ * that are called inside a block stand in in_block.c. */
 #include "vcpu.h"
 
-enum { SVM_BASE = 0x100, SVM_LAST = 0x600, LEAVE_BLOCK = 0xe00, KEY_IN_ECX = -2, FLAG_TF = 1 << 8 };
+enum { SVM_BASE = 0x100, SVM_LAST = 0x600, KEY_IN_ECX = -2, FLAG_TF = 1 << 8 };
 
 /* Bytes before the opcode. LOCK counts: the processor beneath runs SYSCALL, IN and their like with it. */
-static int prefixes(const uint8_t *code, int have)
+int pv_prefixes(const uint8_t *code, int have)
 {
     int at = 0;
     while (at < have && (code[at] == 0x66 || code[at] == 0x67 || code[at] == 0xf2 || code[at] == 0xf3 || code[at] == 0x2e || code[at] == 0x36
@@ -18,12 +17,12 @@ static int prefixes(const uint8_t *code, int have)
     return at;
 }
 
-bool pv_locked(const uint8_t *code, int have) { return memchr(code, 0xf0, (size_t)prefixes(code, have)) != NULL; }
+bool pv_locked(const uint8_t *code, int have) { return memchr(code, 0xf0, (size_t)pv_prefixes(code, have)) != NULL; }
 
 /* The length of an instruction of those that exit by their opcode alone; 0 where its bytes could not be had. */
 int pv_length(const uint8_t *code, int have)
 {
-    int at = prefixes(code, have);
+    int at = pv_prefixes(code, have);
     if (at >= have)
         return 0;
     if (code[at] == 0x0f)
@@ -34,7 +33,7 @@ int pv_length(const uint8_t *code, int have)
 int pv_length_here(struct pv_vcpu *c, bool *string)
 {
     uint8_t code[15];
-    int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code), at = prefixes(code, have);
+    int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code), at = pv_prefixes(code, have);
     if (string)
         *string = at < have && code[at] >= 0x6c && code[at] <= 0x6f;
     return pv_length(code, have);
@@ -49,7 +48,7 @@ static bool ring_holds(struct pv_vcpu *c)
     return false;
 }
 
-static bool is_mov(const struct pv_decoded *slot) { return slot->code[prefixes(slot->code, slot->length)] == 0x8e; }
+static bool is_mov(const struct pv_decoded *slot) { return slot->code[pv_prefixes(slot->code, slot->length)] == 0x8e; }
 
 /* RDTSC (0F 31) and RDTSCP (0F 01 F9): #GP at any privilege, since the processor's CR4.TSD is set. */
 static bool time_stamp(struct pv_vcpu *c, const uint8_t *code, int have)
@@ -164,7 +163,7 @@ static void on_interrupt(uc_engine *uc, uint32_t number, void *user)
     c->in_hook = true;
     ENV32(c->env, ENV_OLD_EXCEPTION) = 0xffffffff; /* else a second contributory fault arrives as a double fault */
     ENV32(c->env, ENV_EXCEPTION_IS_INT) = 0;       /* else the next exit has a stale RIP */
-    if (number == LEAVE_BLOCK) {
+    if (number == PV_LEAVE_BLOCK) {
         leave_block(c);
         instruction = true;
     } else if (number >= SVM_BASE && number < SVM_LAST) {
@@ -233,7 +232,7 @@ static bool on_invalid(uc_engine *uc, void *user)
             if (stepping)
                 single_step(c, rip, delivered);
         } else {
-            int at = prefixes(code, have);
+            int at = pv_prefixes(code, have);
             bool icebp = at < have && code[at] == 0xf1; /* INT1: a debug exception behind it (SDM vol. 2, INT n) */
             ENV64(c->env, ENV_RIP) += icebp ? (uint64_t)at + 1 : 0;
             if (pv_hardware(c)) {
@@ -264,164 +263,6 @@ static void on_new_block(uc_engine *uc, uc_tb *block, uc_tb *before, void *user)
     }
 }
 
-/* ---- hooks inside a block ---- */
-
-static bool must_leave(struct pv_vcpu *c)
-{
-    bool window = pv_hardware(c) && !c->window_open; /* an interrupt for a guest that cannot take it yet asks for one */
-    return c->leave != PV_LEAVE_NONE || c->why != PV_RUNNING || (c->interrupt_pending && !c->call && (window || pv_interrupts_on(c))) || c->waiting
-        || c->now_ns >= c->deadline_ns || c->exits >= c->max_exits || c->flush_translations;
-}
-
-/* Does not return where something is left to do between blocks. */
-static void end_in_block(struct pv_vcpu *c, int how)
-{
-    c->in_block = false;
-    if (must_leave(c)) {
-        bool string = false;
-        if (c->leave == PV_LEAVE_NONE) /* what a handler failed to answer is not done, and may be asked again */
-            c->leave = c->why == PV_RAISED ? PV_LEAVE_STAY : how;
-        if (c->leave == PV_LEAVE_ADVANCE)
-            pv_length_here(c, &string);
-        if (string) { /* INS and OUTS: the element is moved after the hook; settle at the block's end */
-            c->leave = PV_LEAVE_NONE;
-            c->unsettled = true;
-            pv_uc.emu_stop(c->uc);
-        } else {
-            c->in_hook = false;
-            pv_uc.raise_exception_err(c->env, LEAVE_BLOCK, 0);
-        }
-    }
-    c->in_hook = false;
-}
-
-static void begin_in_block(struct pv_vcpu *c)
-{
-    c->in_hook = c->in_block = true;
-    if (!pv_level_holds(c))
-        pv_stop(c, PV_ESCAPED, 0, "the guest runs at CPL %d at RIP %#llx", pv_cpl(c), (unsigned long long)ENV64(c->env, ENV_RIP));
-}
-
-static void fault_in_block(struct pv_vcpu *c, struct pv_fault fault)
-{
-    c->leave = PV_LEAVE_FAULT;
-    c->leave_fault = fault;
-    if (pv_hardware(c))
-        return;
-    pv_take(c, R_EXCEPTION, 0, fault.vector);
-    c->exit.error_code = fault.error;
-    c->exit.address = c->v.cr2;
-}
-
-/* SDM vol. 1, 19.5: CPL against IOPL, then the bitmap of the guest's own TSS. */
-static struct pv_fault check_port(struct pv_vcpu *c, uint32_t port, int size)
-{
-    struct pv_fault denied = PV_FAULT_CODE(VEC_GP, 0), fault;
-    if (pv_hardware(c))
-        pv_see_registers(c);
-    if (pv_seen_cpl(c) <= c->v.iopl)
-        return PV_NO_FAULT;
-    uint16_t map, bits;
-    if (c->mode == PV_PARAVIRT || c->v.tr_limit < 103)
-        return denied;
-    fault = pv_linear(c, c->v.tr_base + 102, &map, 2, false, false);
-    if (fault.vector >= 0)
-        return fault;
-    uint32_t at = map + port / 8;
-    if (at + 1 > c->v.tr_limit)
-        return denied;
-    fault = pv_linear(c, c->v.tr_base + at, &bits, 2, false, false);
-    if (fault.vector >= 0)
-        return fault;
-    return bits >> (port & 7) & ((1u << size) - 1) ? denied : PV_NO_FAULT;
-}
-
-/* An access to a port: an exit, unless the bitmap of the control block lets the guest have the port to itself (hardware). */
-static void access_port(struct pv_vcpu *c, int write, uint32_t port, int size, uint32_t value)
-{
-    struct pv_entry *entry;
-    bool passed = pv_hardware(c);
-    for (uint32_t at = port; passed && at < port + (uint32_t)size; at++)
-        passed = !(c->port_map[(at & 0xffff) / 8] >> (at & 7) & 1);
-    if (passed) {
-        entry = pv_entry_for(c, R_IO, write, port & 0xffff);
-        c->ports_passed++;
-        c->exit.reason = R_IO;
-        c->exit.key = port & 0xffff;
-        c->exit.insn = NULL;
-        c->exit.length = 0;
-    } else {
-        entry = pv_take(c, R_IO, write, port & 0xffff);
-    }
-    c->exit.size = (uint32_t)size;
-    c->exit.value = value;
-    pv_answer(c, entry);
-}
-
-static void on_out(uc_engine *uc, uint32_t port, int size, uint32_t value, void *user)
-{
-    struct pv_vcpu *c = user;
-    (void)uc;
-    begin_in_block(c);
-    struct pv_fault fault = check_port(c, port, size);
-    if (fault.vector >= 0) {
-        fault_in_block(c, fault);
-    } else {
-        access_port(c, 1, port, size, value);
-    }
-    end_in_block(c, PV_LEAVE_ADVANCE);
-}
-
-static uint32_t on_in(uc_engine *uc, uint32_t port, int size, void *user)
-{
-    struct pv_vcpu *c = user;
-    (void)uc;
-    begin_in_block(c);
-    c->exit.value = 0;
-    struct pv_fault fault = check_port(c, port, size);
-    if (fault.vector >= 0) {
-        fault_in_block(c, fault);
-    } else {
-        access_port(c, 0, port, size, 0);
-    }
-    bool string = false;
-    if (must_leave(c) && c->leave == PV_LEAVE_NONE && c->why != PV_RAISED && pv_length_here(c, &string) && !string) {
-        uint64_t mask = size == 4 ? ~0ull : (1ull << 8 * size) - 1, *rax = pv_register(c, PV_RAX);
-        *rax = size == 4 ? (uint32_t)c->exit.value : (*rax & ~mask) | (c->exit.value & mask);
-    }
-    end_in_block(c, PV_LEAVE_ADVANCE);
-    return (uint32_t)c->exit.value;
-}
-
-static void on_syscall(uc_engine *uc, void *user)
-{
-    struct pv_vcpu *c = user;
-    uint8_t code[15];
-    int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code), length = pv_length(code, have);
-    bool locked = pv_locked(code, have);
-    (void)uc;
-    begin_in_block(c);
-    uint64_t start = c->timing ? pv_clock_ns() : 0;
-    struct pv_entry *entry = pv_hardware(c) ? NULL : pv_take(c, R_SYSCALL, 0, 0); /* none: the processor enters by itself */
-    c->system_calls += !entry;
-    if ((entry && !entry->row) || locked || !pv_system_call(c, ENV64(c->env, ENV_RIP) + (uint64_t)length)) {
-        c->leave = PV_LEAVE_FAULT;
-        c->leave_fault = PV_FAULT(VEC_UD);
-    }
-    if (c->timing && entry)
-        pv_time(entry, start);
-    end_in_block(c, PV_LEAVE_STAY);
-    ENV64(c->env, ENV_RIP) -= (uint64_t)length; /* the engine adds it when the hook returns */
-}
-
-static void on_sysenter(uc_engine *uc, void *user)
-{
-    (void)uc;
-    begin_in_block(user);
-    fault_in_block(user, PV_FAULT(VEC_UD)); /* as AMD's processors in long mode (APM vol. 3, SYSENTER) */
-    end_in_block(user, PV_LEAVE_STAY);
-}
-
 bool pv_hooks_install(struct pv_vcpu *c)
 {
     static const struct { int type, instruction; void *hook; } hooks[] = {
@@ -430,10 +271,10 @@ bool pv_hooks_install(struct pv_vcpu *c)
         { UC_HOOK_EDGE_GENERATED, 0, on_new_block },
         /* SYSCALL first: once a stop has been asked for, the engine's helper looks no further than the first hook on an
          * instruction. CPUID has the same fault, so it exits by an intercept, and RDTSC by CR4.TSD. */
-        { UC_HOOK_INSN, UC_X86_INS_SYSCALL, on_syscall },
-        { UC_HOOK_INSN, UC_X86_INS_IN, on_in },
-        { UC_HOOK_INSN, UC_X86_INS_OUT, on_out },
-        { UC_HOOK_INSN, UC_X86_INS_SYSENTER, on_sysenter }, /* which CPUID hides: passed over where a stop is asked for */
+        { UC_HOOK_INSN, UC_X86_INS_SYSCALL, pv_on_syscall },
+        { UC_HOOK_INSN, UC_X86_INS_IN, pv_on_in },
+        { UC_HOOK_INSN, UC_X86_INS_OUT, pv_on_out },
+        { UC_HOOK_INSN, UC_X86_INS_SYSENTER, pv_on_sysenter }, /* which CPUID hides: passed over where a stop is asked for */
     };
     uc_hook handle;
     for (size_t i = 0; i < sizeof hooks / sizeof *hooks; i++)

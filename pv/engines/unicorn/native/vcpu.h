@@ -286,6 +286,12 @@ void pv_answer(struct pv_vcpu *c, struct pv_entry *entry);
 void pv_time(struct pv_entry *entry, uint64_t start);
 void pv_close_window(struct pv_vcpu *c);
 bool pv_has_error_code(int vector);
+enum { PV_LEAVE_BLOCK = 0xe00 }; /* the private exception by which a hook leaves its block */
+void pv_on_out(uc_engine *uc, uint32_t port, int size, uint32_t value, void *user);
+uint32_t pv_on_in(uc_engine *uc, uint32_t port, int size, void *user);
+void pv_on_syscall(uc_engine *uc, void *user);
+void pv_on_sysenter(uc_engine *uc, void *user);
+int pv_prefixes(const uint8_t *code, int have);
 int pv_length(const uint8_t *code, int have);
 int pv_length_here(struct pv_vcpu *c, bool *string);
 void pv_guest_mode_start(struct pv_vcpu *c);

@@ -1,0 +1,161 @@
+/* The hooks that the engine calls inside a block: IN and OUT, SYSCALL, SYSENTER.
+ *
+ * RIP may not change there. Where more is to be done than to go on, the hook raises a private exception, and the rest happens
+ * between blocks (hooks.c). */
+#include "vcpu.h"
+
+static bool must_leave(struct pv_vcpu *c)
+{
+    bool window = pv_hardware(c) && !c->window_open; /* an interrupt for a guest that cannot take it yet asks for one */
+    return c->leave != PV_LEAVE_NONE || c->why != PV_RUNNING || (c->interrupt_pending && !c->call && (window || pv_interrupts_on(c))) || c->waiting
+        || c->now_ns >= c->deadline_ns || c->exits >= c->max_exits || c->flush_translations;
+}
+
+/* Does not return where something is left to do between blocks. */
+static void end_in_block(struct pv_vcpu *c, int how)
+{
+    c->in_block = false;
+    if (must_leave(c)) {
+        bool string = false;
+        if (c->leave == PV_LEAVE_NONE) /* what a handler failed to answer is not done, and may be asked again */
+            c->leave = c->why == PV_RAISED ? PV_LEAVE_STAY : how;
+        if (c->leave == PV_LEAVE_ADVANCE)
+            pv_length_here(c, &string);
+        if (string) { /* INS and OUTS: the element is moved after the hook; settle at the block's end */
+            c->leave = PV_LEAVE_NONE;
+            c->unsettled = true;
+            pv_uc.emu_stop(c->uc);
+        } else {
+            c->in_hook = false;
+            pv_uc.raise_exception_err(c->env, PV_LEAVE_BLOCK, 0);
+        }
+    }
+    c->in_hook = false;
+}
+
+static void begin_in_block(struct pv_vcpu *c)
+{
+    c->in_hook = c->in_block = true;
+    if (!pv_level_holds(c))
+        pv_stop(c, PV_ESCAPED, 0, "the guest runs at CPL %d at RIP %#llx", pv_cpl(c), (unsigned long long)ENV64(c->env, ENV_RIP));
+}
+
+static void fault_in_block(struct pv_vcpu *c, struct pv_fault fault)
+{
+    c->leave = PV_LEAVE_FAULT;
+    c->leave_fault = fault;
+    if (pv_hardware(c))
+        return;
+    pv_take(c, R_EXCEPTION, 0, fault.vector);
+    c->exit.error_code = fault.error;
+    c->exit.address = c->v.cr2;
+}
+
+/* SDM vol. 1, 19.5: CPL against IOPL, then the bitmap of the guest's own TSS. */
+static struct pv_fault check_port(struct pv_vcpu *c, uint32_t port, int size)
+{
+    struct pv_fault denied = PV_FAULT_CODE(VEC_GP, 0), fault;
+    if (pv_hardware(c))
+        pv_see_registers(c);
+    if (pv_seen_cpl(c) <= c->v.iopl)
+        return PV_NO_FAULT;
+    uint16_t map, bits;
+    if (c->mode == PV_PARAVIRT || c->v.tr_limit < 103)
+        return denied;
+    fault = pv_linear(c, c->v.tr_base + 102, &map, 2, false, false);
+    if (fault.vector >= 0)
+        return fault;
+    uint32_t at = map + port / 8;
+    if (at + 1 > c->v.tr_limit)
+        return denied;
+    fault = pv_linear(c, c->v.tr_base + at, &bits, 2, false, false);
+    if (fault.vector >= 0)
+        return fault;
+    return bits >> (port & 7) & ((1u << size) - 1) ? denied : PV_NO_FAULT;
+}
+
+/* An access to a port: an exit, unless the bitmap of the control block lets the guest have the port to itself (hardware). */
+static void access_port(struct pv_vcpu *c, int write, uint32_t port, int size, uint32_t value)
+{
+    struct pv_entry *entry;
+    bool passed = pv_hardware(c);
+    for (uint32_t at = port; passed && at < port + (uint32_t)size; at++)
+        passed = !(c->port_map[(at & 0xffff) / 8] >> (at & 7) & 1);
+    if (passed) {
+        entry = pv_entry_for(c, R_IO, write, port & 0xffff);
+        c->ports_passed++;
+        c->exit.reason = R_IO;
+        c->exit.key = port & 0xffff;
+        c->exit.insn = NULL;
+        c->exit.length = 0;
+    } else {
+        entry = pv_take(c, R_IO, write, port & 0xffff);
+    }
+    c->exit.size = (uint32_t)size;
+    c->exit.value = value;
+    pv_answer(c, entry);
+}
+
+void pv_on_out(uc_engine *uc, uint32_t port, int size, uint32_t value, void *user)
+{
+    struct pv_vcpu *c = user;
+    (void)uc;
+    begin_in_block(c);
+    struct pv_fault fault = check_port(c, port, size);
+    if (fault.vector >= 0) {
+        fault_in_block(c, fault);
+    } else {
+        access_port(c, 1, port, size, value);
+    }
+    end_in_block(c, PV_LEAVE_ADVANCE);
+}
+
+uint32_t pv_on_in(uc_engine *uc, uint32_t port, int size, void *user)
+{
+    struct pv_vcpu *c = user;
+    (void)uc;
+    begin_in_block(c);
+    c->exit.value = 0;
+    struct pv_fault fault = check_port(c, port, size);
+    if (fault.vector >= 0) {
+        fault_in_block(c, fault);
+    } else {
+        access_port(c, 0, port, size, 0);
+    }
+    bool string = false;
+    if (must_leave(c) && c->leave == PV_LEAVE_NONE && c->why != PV_RAISED && pv_length_here(c, &string) && !string) {
+        uint64_t mask = size == 4 ? ~0ull : (1ull << 8 * size) - 1, *rax = pv_register(c, PV_RAX);
+        *rax = size == 4 ? (uint32_t)c->exit.value : (*rax & ~mask) | (c->exit.value & mask);
+    }
+    end_in_block(c, PV_LEAVE_ADVANCE);
+    return (uint32_t)c->exit.value;
+}
+
+void pv_on_syscall(uc_engine *uc, void *user)
+{
+    struct pv_vcpu *c = user;
+    uint8_t code[15];
+    int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code), length = pv_length(code, have);
+    bool locked = pv_locked(code, have);
+    (void)uc;
+    begin_in_block(c);
+    uint64_t start = c->timing ? pv_clock_ns() : 0;
+    struct pv_entry *entry = pv_hardware(c) ? NULL : pv_take(c, R_SYSCALL, 0, 0); /* none: the processor enters by itself */
+    c->system_calls += !entry;
+    if ((entry && !entry->row) || locked || !pv_system_call(c, ENV64(c->env, ENV_RIP) + (uint64_t)length)) {
+        c->leave = PV_LEAVE_FAULT;
+        c->leave_fault = PV_FAULT(VEC_UD);
+    }
+    if (c->timing && entry)
+        pv_time(entry, start);
+    end_in_block(c, PV_LEAVE_STAY);
+    ENV64(c->env, ENV_RIP) -= (uint64_t)length; /* the engine adds it when the hook returns */
+}
+
+void pv_on_sysenter(uc_engine *uc, void *user)
+{
+    (void)uc;
+    begin_in_block(user);
+    fault_in_block(user, PV_FAULT(VEC_UD)); /* as AMD's processors in long mode (APM vol. 3, SYSENTER) */
+    end_in_block(user, PV_LEAVE_STAY);
+}
