@@ -239,7 +239,7 @@ class Counter:
         """The first clock after `clock` at which OUT rises, or None where it never will."""
         self._advance(clock)
         rise, at = self._rise(clock), self.load_at
-        if at is None or (rise is not None and rise <= at):
+        if at is None or (rise is not None and rise < at):  # at the load itself, what is loaded decides
             return rise
         loaded = replace(self)
         if loaded.out(at) and not self._out_before(at):
