@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.equivalence.campaign import TECHNIQUES, run_seeds
-from tests.equivalence.kinds import KINDS
+from tests.equivalence.kinds import KINDS, Kind
 from tests.equivalence.program import SLOTS, build, drawn
 from tests.equivalence.runner import Benches
 
@@ -45,8 +45,8 @@ def benches() -> Benches:
     kinds=st.lists(st.sampled_from(drawn(False)[0]), min_size=SLOTS[0], max_size=SLOTS[1]),
     seed=st.integers(0, 1 << 32),
 )
-def test_any_mixture_of_kinds_is_equal(benches: Benches, kinds: list[object], seed: int) -> None:
-    program = build(seed, Random(seed), kinds)  # type: ignore[arg-type]
+def test_any_mixture_of_kinds_is_equal(benches: Benches, kinds: list[Kind], seed: int) -> None:
+    program = build(seed, Random(seed), kinds)
     found = benches.run(program)
     assert found.difference is None, program.listing()
 

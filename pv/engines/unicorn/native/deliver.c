@@ -164,15 +164,16 @@ void pv_deliver(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, e
     pv_stop(c, PV_SHUTDOWN, 0, "vector %d could not be delivered, nor the faults that followed", wanted);
 }
 
-/* What the processor delivers by itself under hardware: no exit, unless the control block says so of the exception. */
-void pv_happens(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, enum pv_source source)
+/* An exception of the guest's, found by the core where the processor would have: an exit where the IDT is the monitor's; under
+ * hardware the processor delivers it by itself, unless the control block names it. */
+void pv_happens(struct pv_vcpu *c, struct pv_fault fault)
 {
-    if (source != PV_EXCEPTION || !(c->controls.exceptions >> vector & 1)) {
-        pv_deliver(c, vector, has_error, error, source);
+    if (pv_hardware(c) && !(c->controls.exceptions >> fault.vector & 1)) {
+        pv_deliver(c, fault.vector, fault.has_error, fault.error, PV_EXCEPTION);
         return;
     }
-    struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, vector);
-    c->exit.error_code = error;
+    struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, fault.vector);
+    c->exit.error_code = fault.error;
     c->exit.address = c->v.cr2;
     pv_answer(c, entry);
 }

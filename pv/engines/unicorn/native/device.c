@@ -96,7 +96,7 @@ bool pv_walk_faults(struct pv_vcpu *c, uint64_t gva, uint32_t access, struct pv_
         return false;
     if (fault.vector == VEC_PF)
         c->v.cr2 = ENV64(c->env, ENV_CR + 16) = gva;
-    pv_happens(c, fault.vector, fault.has_error, fault.error, PV_EXCEPTION);
+    pv_happens(c, fault);
     return true;
 }
 

@@ -127,13 +127,7 @@ static __attribute__((noinline, cold)) void single_step(struct pv_vcpu *c, uint6
     if (c->exit.reason == R_SEGMENT && ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ)
         return;
     c->waiting = false;
-    if (pv_hardware(c)) {
-        pv_happens(c, VEC_DB, false, 0, PV_EXCEPTION);
-        return;
-    }
-    struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, VEC_DB);
-    c->exit.error_code = 0;
-    pv_answer(c, entry);
+    pv_happens(c, PV_FAULT(VEC_DB));
 }
 
 static void leave_block(struct pv_vcpu *c)
@@ -143,8 +137,11 @@ static void leave_block(struct pv_vcpu *c)
     if (how == PV_LEAVE_ADVANCE) {
         ENV64(c->env, ENV_RIP) += (uint64_t)pv_length_here(c, NULL);
         ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ; /* the instruction in the shadow is done */
-    } else if (how == PV_LEAVE_FAULT)
-        (pv_hardware(c) ? pv_happens : pv_deliver)(c, c->leave_fault.vector, c->leave_fault.has_error, c->leave_fault.error, PV_EXCEPTION);
+    } else if (how == PV_LEAVE_FAULT) {
+        pv_deliver(c, c->leave_fault.vector, c->leave_fault.has_error, c->leave_fault.error, PV_EXCEPTION);
+    } else if (how == PV_LEAVE_EXCEPTION) {
+        pv_happens(c, c->leave_fault);
+    }
 }
 
 /* Under hardware an event that the control block does not name is the guest's: delivered as the processor would. */
@@ -235,14 +232,8 @@ static bool on_invalid(uc_engine *uc, void *user)
             int at = pv_prefixes(code, have);
             bool icebp = at < have && code[at] == 0xf1; /* INT1: a debug exception behind it (SDM vol. 2, INT n) */
             ENV64(c->env, ENV_RIP) += icebp ? (uint64_t)at + 1 : 0;
-            if (pv_hardware(c)) {
-                pv_deliver(c, icebp ? VEC_DB : VEC_UD, false, 0, PV_EXCEPTION);
-            } else {
-                bool counter = c->mode == PV_TRAP && at + 1 < have && code[at] == 0x0f && code[at + 1] == 0x33; /* RDPMC: there is none */
-                struct pv_entry *entry = pv_take(c, R_EXCEPTION, 0, icebp ? VEC_DB : counter ? VEC_GP : VEC_UD);
-                c->exit.error_code = 0;
-                pv_answer(c, entry);
-            }
+            bool counter = c->mode == PV_TRAP && at + 1 < have && code[at] == 0x0f && code[at + 1] == 0x33; /* RDPMC: there is none */
+            pv_happens(c, icebp ? PV_FAULT(VEC_DB) : counter ? PV_FAULT_CODE(VEC_GP, 0) : PV_FAULT(VEC_UD));
         }
     }
     pv_settle(c);

@@ -42,13 +42,8 @@ static void begin_in_block(struct pv_vcpu *c)
 
 static void fault_in_block(struct pv_vcpu *c, struct pv_fault fault)
 {
-    c->leave = PV_LEAVE_FAULT;
+    c->leave = PV_LEAVE_EXCEPTION;
     c->leave_fault = fault;
-    if (pv_hardware(c))
-        return;
-    pv_take(c, R_EXCEPTION, 0, fault.vector);
-    c->exit.error_code = fault.error;
-    c->exit.address = c->v.cr2;
 }
 
 /* SDM vol. 1, 19.5: CPL against IOPL, then the bitmap of the guest's own TSS. */
@@ -143,7 +138,7 @@ void pv_on_syscall(uc_engine *uc, void *user)
     struct pv_entry *entry = pv_hardware(c) ? NULL : pv_take(c, R_SYSCALL, 0, 0); /* none: the processor enters by itself */
     c->system_calls += !entry;
     if ((entry && !entry->row) || locked || !pv_system_call(c, ENV64(c->env, ENV_RIP) + (uint64_t)length)) {
-        c->leave = PV_LEAVE_FAULT;
+        c->leave = entry ? PV_LEAVE_FAULT : PV_LEAVE_EXCEPTION; /* the monitor's answer to the exit, or the processor's */
         c->leave_fault = PV_FAULT(VEC_UD);
     }
     if (c->timing && entry)

@@ -5,10 +5,11 @@
  *   one that waits by reading it gets there (SDM vol. 3, 25.6.5, TSC offsetting).
  * - MOV to CR3 takes reserved bits beneath, and WRMSR any address (SDM vol. 2, MOV to CR and WRMSR: #GP).
  * - INVD and WBINVD are one to it; either has nothing to do, since guest memory is always coherent.
- * - CR8 is nowhere beneath. A guest reads it from the virtual TPR (APM vol. 2, 15.21.2). */
+ * - CR8 is nowhere beneath. A guest reads it from the virtual TPR (APM vol. 2, 15.21.2), and with APIC virtualization writes
+ *   it there. */
 #include "vcpu.h"
 
-enum { CR8_READ = 0x08, CR3_WRITE = 0x13, RDTSC = 0x6e, INVD = 0x76, MSR = 0x7c, WBINVD = 0x89 };
+enum { CR8_READ = 0x08, CR3_WRITE = 0x13, CR8_WRITE = 0x18, RDTSC = 0x6e, INVD = 0x76, MSR = 0x7c, WBINVD = 0x89 };
 enum { TIME_STAMP_NS = 200 }; /* about what it takes here */
 #define ADDRESS_BITS ((1ull << 40) - 1) /* as CPUID says */
 #define MASK_32 0xffffffffull
@@ -94,6 +95,11 @@ bool pv_microcode(struct pv_vcpu *c, uint32_t code, const uint8_t *bytes, int ha
         *general = c->v.cr8;
         length += 1;
         break;
+    case CR8_WRITE: /* with APIC virtualization, and of an APIC that is on */
+        if (!pv_apic_cr8(c, value))
+            return false;
+        length += 1;
+        break;
     case MSR:
         fault = write_msr(c);
         break;
@@ -104,7 +110,7 @@ bool pv_microcode(struct pv_vcpu *c, uint32_t code, const uint8_t *bytes, int ha
         return false;
     }
     if (fault.vector >= 0)
-        pv_happens(c, fault.vector, fault.has_error, fault.error, PV_EXCEPTION);
+        pv_happens(c, fault);
     else
         ENV64(c->env, ENV_RIP) += (uint64_t)length;
     ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ;

@@ -184,14 +184,14 @@ void pv_svm_exit(struct pv_vcpu *c, uint32_t code)
         return;
     }
     if (instruction && pv_hardware(c) && pv_locked(bytes, have)) { /* which the engine overlooks (SDM vol. 2, LOCK) */
-        pv_happens(c, VEC_UD, false, 0, PV_EXCEPTION);
+        pv_happens(c, PV_FAULT(VEC_UD));
         return;
     }
     if (code == EXCEPTION + VEC_UD && pv_asks(c, bytes, have))
         code = VMMCALL; /* without EFER.SVME the processor calls it undefined */
     if (code == WBINVD && ends_with(bytes, pv_length(bytes, have), have, 0x08))
         code = INVD; /* the engine takes the two for one */
-    if ((code == MSR || !declared(c, code)) && pv_virtual_register(c, code, bytes, have))
+    if (code == MSR && pv_virtual_msr(c))
         return;
     if (!declared(c, code) && pv_microcode(c, code, bytes, have))
         return;

@@ -153,7 +153,7 @@ struct pv_vcpu {
     uint64_t call_return; /* the gva that they return to; 0: the guest has named none */
     /* unsettled: something fell due that no exit will settle, so the next slice begins with it */
     /* what an in-block hook could not do there, done once the block is left */
-    enum { PV_LEAVE_NONE, PV_LEAVE_ADVANCE, PV_LEAVE_STAY, PV_LEAVE_FAULT } leave;
+    enum { PV_LEAVE_NONE, PV_LEAVE_ADVANCE, PV_LEAVE_STAY, PV_LEAVE_FAULT /* injected */, PV_LEAVE_EXCEPTION /* the processor's */ } leave;
     struct pv_fault leave_fault;
     volatile uint32_t stop_asked;
     int stop_status;
@@ -236,7 +236,7 @@ bool pv_apic_cr8(struct pv_vcpu *c, uint64_t value);
 int pv_apic_acknowledge(struct pv_vcpu *c);
 /* virtual_apic.c */
 bool pv_virtual_page(struct pv_vcpu *c, const struct pv_decoded *slot, uint64_t gpa, bool write);
-bool pv_virtual_register(struct pv_vcpu *c, uint32_t code, const uint8_t *bytes, int have);
+bool pv_virtual_msr(struct pv_vcpu *c);
 /* segments.c */
 void pv_enter_level(struct pv_vcpu *c, int cpl, uint16_t cs, uint16_t ss);
 uint16_t pv_seen_selector(struct pv_vcpu *c, int segment);
@@ -300,7 +300,7 @@ bool pv_locked(const uint8_t *code, int have);
 bool pv_asks(struct pv_vcpu *c, const uint8_t *code, int have);
 struct pv_decoded *pv_decode(struct pv_vcpu *c, const uint8_t *code, int have);
 void pv_svm_exit(struct pv_vcpu *c, uint32_t code);
-void pv_happens(struct pv_vcpu *c, int vector, bool has_error, uint32_t error, enum pv_source source);
+void pv_happens(struct pv_vcpu *c, struct pv_fault fault);
 enum { PV_CONTROL_PAGES = 3, PV_PORT_MAP = 1 << 13 };
 bool pv_hardware_begin(struct pv_vcpu *c);
 void pv_hardware_controls(struct pv_vcpu *c);

@@ -1,11 +1,10 @@
 /* Is an intercept an access to the local APIC that virtualization carries out? The instruction, and what it moves.
  *
  * The page is reached by plain MOVs of 32 bits between a register or an immediate and a register's first byte, as compilers
- * and kernels do it; all else exits and is emulated. The MSRs are by RDMSR and WRMSR, CR8 is by MOV. */
+ * and kernels do it; all else exits and is emulated. The MSRs are by RDMSR and WRMSR; CR8 is in microcode.c. */
 #include "vcpu.h"
 
-enum { CR8_WRITE = 0x18, MSR = 0x7c }; /* intercepts */
-enum { APIC_PAGE = 0xfee00000u, APIC_MSRS = 0x800, MSRS = 0x40, REX_W = 8, REX_R = 4, REX_B = 1 };
+enum { APIC_PAGE = 0xfee00000u, APIC_MSRS = 0x800, MSRS = 0x40, REX_W = 8, REX_R = 4 };
 enum { STORE = 0x89, LOAD = 0x8b, STORE_IMMEDIATE = 0xc7 }; /* MOV r/m32, r32; MOV r32, r/m32; MOV r/m32, imm32 */
 
 struct code { const uint8_t *bytes; int have, at; uint8_t rex; };
@@ -77,29 +76,14 @@ static bool msr(struct pv_vcpu *c, bool write)
     return true;
 }
 
-/* A write: a read never exits, virtualization or not, since the processor has a virtual TPR (APM vol. 2, 15.21.2). */
-static bool cr8(struct pv_vcpu *c, struct code code)
-{
-    if (code.at + 3 > code.have || code.bytes[code.at] != 0x0f)
-        return false;
-    if (!pv_apic_cr8(c, *pv_register(c, (code.bytes[code.at + 2] & 7) | (code.rex & REX_B ? 8 : 0))))
-        return false;
-    step_over(c, code.at + 3);
-    return true;
-}
-
 /* An access to gpa by the instruction at RIP, one of whose operands lies there. True: it is done, and no exit is taken. */
 bool pv_virtual_page(struct pv_vcpu *c, const struct pv_decoded *slot, uint64_t gpa, bool write)
 {
     return c->controls.apic_virtual && page(c, opcode_of(slot->code, slot->length), gpa, write);
 }
 
-/* The same of an instruction that an intercept stopped. Where every MSR is to exit, that comes first. */
-bool pv_virtual_register(struct pv_vcpu *c, uint32_t code, const uint8_t *bytes, int have)
+/* The same of RDMSR or WRMSR at RIP. Where every MSR is to exit, that comes first. */
+bool pv_virtual_msr(struct pv_vcpu *c)
 {
-    if (!c->controls.apic_virtual)
-        return false;
-    if (code == MSR)
-        return !c->controls.msrs && msr(c, ENV32(c->env, ENV_ERROR_CODE) & 1);
-    return code == CR8_WRITE && cr8(c, opcode_of(bytes, have));
+    return c->controls.apic_virtual && !c->controls.msrs && msr(c, ENV32(c->env, ENV_ERROR_CODE) & 1);
 }

@@ -366,5 +366,5 @@ def test_a_control_block_of_what_always_exits_is_refused() -> None:
     for wrong in ({"msrs": frozenset({0x10})}, {"ports_passed": frozenset({0x10000})}):
         with pytest.raises(ValueError, match=r"exits whatever|not 0-0xffff"):
             UnicornVcpu(memory, decode=decode_trapped, monitor_pages=256, translation_buffer_bytes=1 << 20,
-                        mode="hardware", controls=ControlBlock(**wrong))  # type: ignore[arg-type]  # fmt: skip
+                        mode="hardware", controls=ControlBlock(**wrong))  # type: ignore[arg-type]  # wrong on purpose  # fmt: skip
     memory.close()
