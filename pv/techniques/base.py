@@ -54,3 +54,4 @@ class Technique:
     boot: Literal["guest tables", "monitor tables"]
     mode: Literal["trap", "paravirt", "hardware"]
     controls: ControlBlock | None = None
+    translator: Callable[[VirtualCpu], Translator] | None = None
