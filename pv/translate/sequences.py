@@ -20,7 +20,8 @@ Part = tuple[bytes, int]  # one instruction, and what to add to RSP in it to be 
 # The virtual interrupt flag is the upper bound of BND0; BND1 is below 1 while an interrupt waits.
 CLI: Final = bytes.fromhex("f30f1b042500000000")  # bndmk bnd0, [0]
 STI: Final = bytes.fromhex("f30f1b042501000000")  # bndmk bnd0, [1]
-WINDOW: Final = bytes.fromhex("f20f1a0c2501000000")  # bndcu bnd1, [1]
+# bndcu bnd1, [1]; nop. The engine reads the byte behind BNDCU's operand as a second one, of that length where it is 90.
+WINDOW: Final = bytes.fromhex("f20f1a0c250100000090")
 NOTHING: Final = b"\x90"
 UNDEFINED: Final = b"\x0f\x0b"
 

@@ -40,6 +40,14 @@ struct pv_link *pv_cache_stub(struct pv_block *b, uint32_t at)
 
 bool pv_cache_runs(const struct pv_vcpu *c) { return c->cache && c->cache->where == PV_IN_CACHE; }
 
+/* Whether the guest's kernel is to run one instruction only: SYSCALL, which looks at TF when its hook is done, is no way there. */
+bool pv_cache_steps(const struct pv_vcpu *c)
+{
+    const struct pv_cache *k = c->cache;
+    return k && k->where == PV_OUTSIDE && (ENV32(c->env, ENV_HFLAGS) & HF_CPL) != 3
+        && ((k->step && ENV64(c->env, ENV_RIP) == k->step_rip) || ENV64(c->env, ENV_EFLAGS) & FLAG_TF || ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ);
+}
+
 bool pv_cache_guards(const struct pv_vcpu *c, uint64_t gfn) { return c->cache && c->cache->guard[gfn] == PV_GUARDED; }
 
 /* The guest's instruction at RIP has just lost its page's translations by its own store: it is to be done before there are new

@@ -92,6 +92,7 @@ uint64_t pv_cache_root_value(struct pv_cache *k);
 bool pv_cache_select(struct pv_vcpu *c);
 bool pv_cache_mapped(struct pv_cache *k, uint32_t page);
 bool pv_cache_map(struct pv_vcpu *c, struct pv_group *g);
+void pv_cache_changed(struct pv_vcpu *c, uint32_t at, uint32_t size);
 void pv_cache_unmap(struct pv_vcpu *c, uint32_t page);
 /* cache_blocks.c */
 struct pv_group *pv_cache_group(struct pv_vcpu *c, uint64_t page, uint64_t gfn);

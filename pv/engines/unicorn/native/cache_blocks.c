@@ -79,7 +79,7 @@ static void patch(struct pv_vcpu *c, const struct pv_block *b, uint32_t at, cons
 {
     memcpy(c->cache->base + b->at + at, bytes, size);
     if (!fresh)
-        pv_uc.tb_invalidate_phys_range(c->uc, PV_CACHE_BASE + b->at + at, PV_CACHE_BASE + b->at + at + size);
+        pv_cache_changed(c, b->at + at, size);
 }
 
 static void point_at(struct pv_vcpu *c, const struct pv_block *b, uint32_t field, uint32_t target, bool fresh)

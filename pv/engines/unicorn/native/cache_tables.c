@@ -80,6 +80,14 @@ bool pv_cache_map(struct pv_vcpu *c, struct pv_group *g)
     return true;
 }
 
+/* The engine is to forget what it made of these bytes of the cache. It knows memory by a number of its own, which goes on from the
+ * last block of its list; a block that is larger than those before it is put before them, and so is never the last. */
+void pv_cache_changed(struct pv_vcpu *c, uint32_t at, uint32_t size)
+{
+    uint64_t pool = c->pool.pages * PV_PAGE, start = c->ram_size + (pool > c->ram_size ? 0 : pool) + at;
+    pv_uc.tb_invalidate_phys_range(c->uc, start, start + size);
+}
+
 /* Away from every address space, with what the processor has of it. */
 void pv_cache_unmap(struct pv_vcpu *c, uint32_t page)
 {
@@ -88,7 +96,7 @@ void pv_cache_unmap(struct pv_vcpu *c, uint32_t page)
         if (x->root)
             *leaf(k, x, page) = 0;
     pv_uc.tlb_flush_page(c->cpu, k->linear + PV_PAGE * page);
-    pv_uc.tb_invalidate_phys_range(c->uc, pv_cache_gpa(page), pv_cache_gpa(page) + PV_PAGE);
+    pv_cache_changed(c, page * (uint32_t)PV_PAGE, PV_PAGE);
 }
 
 /* Does the guest's root have something of its own at `slot`? */

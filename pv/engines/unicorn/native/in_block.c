@@ -10,7 +10,7 @@ static bool must_leave(struct pv_vcpu *c)
 {
     bool window = pv_hardware(c) && !c->window_open; /* an interrupt for a guest that cannot take it yet asks for one */
     return c->leave != PV_LEAVE_NONE || c->why != PV_RUNNING || (c->interrupt_pending && !c->call && (window || pv_interrupts_on(c))) || c->waiting
-        || c->now_ns >= c->deadline_ns || c->exits >= c->max_exits || c->flush_translations;
+        || c->now_ns >= c->deadline_ns || c->exits >= c->max_exits || c->flush_translations || pv_cache_steps(c);
 }
 
 /* Does not return where something is left to do between blocks. */

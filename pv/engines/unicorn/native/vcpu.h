@@ -232,6 +232,7 @@ void pv_cache_rebake(struct pv_vcpu *c, uint8_t which);
 void pv_cache_forget(struct pv_vcpu *c);
 void pv_cache_restored(struct pv_vcpu *c);
 bool pv_cache_runs(const struct pv_vcpu *c);
+bool pv_cache_steps(const struct pv_vcpu *c);
 void pv_callout(struct pv_vcpu *c);
 /* device.c */
 bool pv_windows_set(struct pv_vcpu *c);
