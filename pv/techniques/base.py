@@ -52,5 +52,5 @@ class Technique:
     rows: Callable[[Vcpu, NativeHandlers, SystemRegisters], list[Row]]
     takes_hypercalls: bool
     boot: Literal["guest tables", "monitor tables"]
-    mode: Literal["trap", "paravirt", "hardware"]
+    mode: Literal["trap", "paravirt", "hardware", "translate"]
     controls: ControlBlock | None = None
