@@ -112,6 +112,8 @@ TABLE: Final[tuple[Policy, ...]] = (
     Policy("control and system tables", How.INSTRUCTION, After.LINK, "privileged: other code may follow", _STEERED),
     Policy("privileged", How.INSTRUCTION, After.ON, "privileged: trap's handlers", frozenset(FORMS)),
     Policy("SYSCALL", How.STEP, After.NEVER, "in the cache it would be a callout", frozenset({Code.SYSCALL})),
+    Policy("FNSTENV FNSAVE FXSAVE", How.STEP, After.ON, "they store where the last x87 instruction ran", _codes(
+        "FNSTENV", "FNSAVE", "FSTENV", "FSAVE", "FXSAVE")),
     Policy("IRETD IRETW", How.STEP, After.NEVER, "not offered: #GP", frozenset({Code.IRETD, Code.IRETW})),
     Policy("exceptions", How.IDENTICAL, After.NEVER, "they fault, and the map says where", frozenset(
         {Code.INT_IMM8, Code.INT3, Code.INT1, Code.UD0_R16_RM16, Code.UD0_R32_RM32, Code.UD0_R64_RM64, Code.UD1_R16_RM16,
