@@ -75,9 +75,8 @@ static struct pv_fault check_port(struct pv_vcpu *c, uint32_t port, int size)
     return bits >> (port & 7) & ((1u << size) - 1) ? denied : PV_NO_FAULT;
 }
 
-/* An access to a port: an exit, unless the bitmap of the control block lets the guest have the port to itself (hardware).
- * length: what RIP is to move on by; 0 inside a block, where the engine does so. */
-void pv_access_port(struct pv_vcpu *c, int write, uint32_t port, int size, uint32_t value, uint32_t length)
+/* An access to a port: an exit, unless the bitmap of the control block lets the guest have the port to itself (hardware). */
+void pv_access_port(struct pv_vcpu *c, int write, uint32_t port, int size, uint32_t value)
 {
     struct pv_entry *entry;
     bool passed = pv_hardware(c);
@@ -95,7 +94,6 @@ void pv_access_port(struct pv_vcpu *c, int write, uint32_t port, int size, uint3
     }
     c->exit.size = (uint32_t)size;
     c->exit.value = value;
-    c->exit.length = length;
     pv_answer(c, entry);
 }
 
@@ -108,7 +106,7 @@ void pv_on_out(uc_engine *uc, uint32_t port, int size, uint32_t value, void *use
     if (fault.vector >= 0) {
         fault_in_block(c, fault);
     } else {
-        pv_access_port(c, 1, port, size, value, 0);
+        pv_access_port(c, 1, port, size, value);
     }
     end_in_block(c, PV_LEAVE_ADVANCE);
 }
@@ -123,7 +121,7 @@ uint32_t pv_on_in(uc_engine *uc, uint32_t port, int size, void *user)
     if (fault.vector >= 0) {
         fault_in_block(c, fault);
     } else {
-        pv_access_port(c, 0, port, size, 0, 0);
+        pv_access_port(c, 0, port, size, 0);
     }
     bool string = false;
     if (must_leave(c) && c->leave == PV_LEAVE_NONE && c->why != PV_RAISED && pv_length_here(c, &string) && !string) {

@@ -41,8 +41,17 @@ static void port(struct pv_vcpu *c, const uint8_t *code, int have)
     int size = !(opcode & 1) ? 1 : memchr(code, 0x66, (size_t)at) && !(at && (code[at - 1] & 0xf8) == 0x48) ? 2 : 4;
     uint32_t number = opcode & 8 ? (uint16_t)*pv_register(c, PV_RDX) : code[at + 1];
     uint64_t *rax = pv_register(c, PV_RAX), mask = size == 4 ? UINT32_MAX : (1ull << 8 * size) - 1, next = ENV64(c->env, ENV_RIP) + (uint64_t)length;
-    pv_access_port(c, write, number, size, (uint32_t)(*rax & mask), (uint32_t)length);
-    if (!write && ENV64(c->env, ENV_RIP) == next && c->why != PV_RAISED)
+    c->in_block = true; /* handlers of ports answer as they do inside one: they say nothing, or what is to come of it */
+    pv_access_port(c, write, number, size, (uint32_t)(*rax & mask));
+    c->in_block = false;
+    int how = c->leave;
+    c->leave = PV_LEAVE_NONE;
+    if (how == PV_LEAVE_FAULT)
+        pv_deliver(c, c->leave_fault.vector, c->leave_fault.has_error, c->leave_fault.error, PV_EXCEPTION);
+    if (how != PV_LEAVE_NONE || c->why == PV_RAISED) /* it is not done */
+        return;
+    ENV64(c->env, ENV_RIP) = next;
+    if (!write)
         *rax = size == 4 ? (uint32_t)c->exit.value : (*rax & ~mask) | (c->exit.value & mask);
 }
 
