@@ -288,7 +288,7 @@ class _Block:
         rest = self.code[self.at : self.at + sequences.LONGEST]
         anyway = Decoder(64, rest, OPTIONS | DecoderOptions.NO_INVALID_CHECK, ip=self.rip + self.at).decode()
         opcode = next((byte for byte in rest if byte not in sequences.PREFIXES), 0)
-        if anyway.has_lock_prefix or opcode in VEX_AND_EVEX:
+        if opcode in VEX_AND_EVEX:
             self.part(sequences.UNDEFINED)
         elif anyway.code in (Code.MOV_R64_CR, Code.MOV_CR_R64):
             self.part(callouts.INSTRUCTION)

@@ -74,9 +74,10 @@ static void leave_cache(struct pv_vcpu *c, struct pv_cache *k)
     }
     struct pv_point *p = pv_cache_point(b, at);
     struct pv_link *link = p->guest == PV_CACHE_LINK ? pv_cache_stub(b, b->at + p->at) : NULL;
-    ENV64(c->env, ENV_RIP) = link ? link->target : b->rip + (uint64_t)p->guest;
+    uint32_t behind = at - b->at - p->at; /* INT n alone is reported with RIP behind it */
+    ENV64(c->env, ENV_RIP) = link ? link->target : b->rip + (uint64_t)p->guest + behind;
     *pv_register(c, PV_RSP) += p->undo;
-    k->resumable = !p->undo && !b->checked && !(at == b->at + p->at ? 0 : 1);
+    k->resumable = !p->undo && !b->checked && !behind;
     k->resume_rip = ENV64(c->env, ENV_RIP);
     k->resume_at = at;
     k->resume_generation = k->generation;

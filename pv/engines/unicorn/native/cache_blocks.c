@@ -283,8 +283,8 @@ struct pv_group *pv_cache_group(struct pv_vcpu *c, uint64_t page, uint64_t gfn)
 uint32_t pv_cache_room(struct pv_vcpu *c, struct pv_group *g)
 {
     struct pv_cache *k = c->cache;
-    if (g->pages && PV_PAGE - k->page_used[g->pages - 1] >= ROOM_LEAST)
-        return PV_PAGE - k->page_used[g->pages - 1];
+    if (g->pages && PV_PAGE - k->page_used[g->pages - 1] > ROOM_LEAST)
+        return PV_PAGE - k->page_used[g->pages - 1] - 1u;
     while (!k->free_page) /* a group may have none */
         if (!evict(c, g))
             pv_cache_drop(c, g);
@@ -293,7 +293,7 @@ uint32_t pv_cache_room(struct pv_vcpu *c, struct pv_group *g)
     k->page_next[page - 1] = g->pages;
     k->page_group[page - 1] = (uint32_t)(g - k->groups);
     g->pages = page;
-    return PV_PAGE;
+    return PV_PAGE - 1;
 }
 
 /* The draft becomes a block. NULL: no memory. */
@@ -326,9 +326,10 @@ struct pv_block *pv_cache_add(struct pv_vcpu *c, struct pv_group *g, uint64_t ri
                             .point = point, .link = link, .source = copy };
     *head = g->blocks = number_of(k, b) + 1;
     memcpy(k->base + b->at, d->code, d->size);
-    for (uint32_t unit = b->at / PV_UNIT; unit * PV_UNIT < b->at + d->size; unit++)
+    uint32_t end = d->size + 1u; /* where RIP stands behind an INT n that a block ends with is its own as well */
+    for (uint32_t unit = b->at / PV_UNIT; unit * PV_UNIT < b->at + end; unit++)
         k->owner[unit] = number_of(k, b) + 1;
-    k->page_used[page] = (uint16_t)((used + d->size + PV_UNIT - 1) & ~(PV_UNIT - 1u));
+    k->page_used[page] = (uint16_t)((used + end + PV_UNIT - 1) & ~(PV_UNIT - 1u));
     k->baked |= d->bakes;
     k->counts.translations++;
     k->counts.instructions += d->instructions;
