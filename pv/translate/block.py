@@ -284,13 +284,10 @@ class _Block:
         return row.after
 
     def invalid(self, _instruction: Any, row: Policy, raw: bytes) -> After:
-        """A control register that there is not is the monitor's to refuse; VEX and EVEX are what CPUID hides."""
+        """A control register that there is not is the monitor's to refuse, all else the processor's."""
         rest = self.code[self.at : self.at + sequences.LONGEST]
         anyway = Decoder(64, rest, OPTIONS | DecoderOptions.NO_INVALID_CHECK, ip=self.rip + self.at).decode()
-        opcode = next((byte for byte in rest if byte not in sequences.PREFIXES), 0)
-        if opcode in VEX_AND_EVEX:
-            self.part(sequences.UNDEFINED)
-        elif anyway.code in (Code.MOV_R64_CR, Code.MOV_CR_R64):
+        if anyway.code in (Code.MOV_R64_CR, Code.MOV_CR_R64):
             self.part(callouts.INSTRUCTION)
         else:
             self.part(callouts.STEP)
@@ -392,7 +389,6 @@ class _Block:
         return row.after
 
 
-VEX_AND_EVEX: Final = (0xC4, 0xC5, 0x62)
 SEGMENT_MOVES: Final = {Code.MOV_RM16_SREG: 2, Code.MOV_R32M16_SREG: 4, Code.MOV_R64M16_SREG: 8}
 SHOWN: Final = {  # what it is made by, where the guest's value is, and the width of a destination that is a register
     Code.SLDT_RM16: (LDTR, "ldt_selector", 2),

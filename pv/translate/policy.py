@@ -26,7 +26,7 @@ import enum
 from dataclasses import dataclass
 from typing import Any, Final
 
-from iced_x86 import Code, CpuidFeature, MemorySize, OpCodeInfo, OpCodeOperandKind
+from iced_x86 import Code, CpuidFeature, EncodingKind, MemorySize, OpCodeInfo, OpCodeOperandKind
 
 from pv.emulate.decode import FORMS
 from pv.exits import Reason
@@ -135,11 +135,12 @@ TABLE: Final[tuple[Policy, ...]] = (
         {Code.INVALID})),
 )  # fmt: skip
 
-ABSENT: Final = Policy("what CPUID hides", How.UNDEFINED, After.NEVER, "UD2: the guest's processor has no such thing")
+ABSENT: Final = Policy("what CPUID hides, and runs", How.UNDEFINED, After.NEVER, "UD2: the guest's processor has none")
+FOREIGN: Final = Policy("what CPUID hides", How.STEP, After.NEVER, "the processor refuses it: #UD or #GP")
 VECTOR: Final = Policy("SSE", How.VECTOR, After.ON, "identical, or UD2 while CR4.OSFXSR is clear or CR0.EM set")
 MEMORY: Final = Policy("identical, memory", How.IDENTICAL, After.ON, "the bytes; a RIP-relative operand made absolute")
 PLAIN: Final = Policy("identical", How.IDENTICAL, After.ON, "the bytes")
-LATER: Final = (ABSENT, VECTOR, MEMORY, PLAIN)
+LATER: Final = (ABSENT, FOREIGN, VECTOR, MEMORY, PLAIN)
 
 # What a guest's CPUID may show (pv.emulate.cpuid hides the rest). Not VMX, SVM, SMX, SMAP, FSGSBASE, PKU, XSAVE, AVX, CET,
 # TSX, RDRAND, RDSEED, SEP: an instruction with any feature that is not here is undefined.
@@ -151,6 +152,7 @@ PRESENT: Final = frozenset(
         "LZCNT BMI1 BMI2 ADX CLFSH CLFLUSHOPT CLWB FXSR PAUSE MULTIBYTENOP PREFETCHW PREFETCHWT1 SMM"
     ).split()
 )
+HIDDEN: Final = frozenset({CpuidFeature.RDRAND, CpuidFeature.RDSEED})  # which the processor beneath has, and runs
 XMM_KINDS: Final = frozenset(
     getattr(OpCodeOperandKind, name) for name in dir(OpCodeOperandKind) if name.startswith("XMM")
 )
@@ -172,7 +174,8 @@ class _ByCode(dict[int, Policy]):
 def _class_of(instruction: Any) -> Policy:
     """The class of what no row of TABLE names."""
     if not PRESENT.issuperset(instruction.cpuid_features()):
-        return ABSENT
+        runs = instruction.encoding != EncodingKind.LEGACY or not HIDDEN.isdisjoint(instruction.cpuid_features())
+        return ABSENT if runs else FOREIGN
     info = OpCodeInfo(instruction.code)
     if instruction.code in SSE_STATE or not XMM_KINDS.isdisjoint(info.op_kinds()):
         return VECTOR
