@@ -105,7 +105,7 @@ TABLE: Final[tuple[Policy, ...]] = (
         "LAR_", "LSL_", "VERR_", "VERW_")),
     Policy("CPUID RDTSC RDTSCP", How.INSTRUCTION, After.ON, "the guest's processor and time are virtual", frozenset(
         {Code.CPUID, Code.RDTSC, Code.RDTSCP})),
-    Policy("IN OUT", How.INSTRUCTION, After.ON, "ports are the monitor's", _codes("IN_", "OUT_")),
+    Policy("IN OUT", How.IDENTICAL, After.ON, "the engine asks the monitor, inside the block", _codes("IN_", "OUT_")),
     Policy("INS OUTS", How.STEP, After.ON, "an element is an exit; RIP stays at the instruction", _codes("INS", "OUTS")
            - _codes("INSERT")),
     Policy("returns and far transfers", How.INSTRUCTION, After.NEVER, "privileged: where they go, they say", _LEAVING),
