@@ -78,6 +78,15 @@ void pv_cache_store(struct pv_vcpu *c)
 
 /* ---- out ---- */
 
+/* Where the last x87 instruction ran, which FNSTENV and the like store (they are steps): at the guest's own address. */
+static void leave_fpu(struct pv_vcpu *c, struct pv_cache *k)
+{
+    uint64_t at = ENV64(c->env, ENV_FPU_IP) - k->linear;
+    struct pv_block *b = at < (uint64_t)k->pages * PV_PAGE ? pv_block_at(k, (uint32_t)at) : NULL;
+    if (b)
+        ENV64(c->env, ENV_FPU_IP) = b->rip + (uint64_t)pv_cache_point(b, (uint32_t)at)->guest;
+}
+
 static void leave_cache(struct pv_vcpu *c, struct pv_cache *k)
 {
     uint32_t at = (uint32_t)(ENV64(c->env, ENV_RIP) - k->linear);
@@ -86,6 +95,7 @@ static void leave_cache(struct pv_vcpu *c, struct pv_cache *k)
     ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_BOUNDS;
     ENV64(c->env, ENV_CR + 32) &= ~CR4_PKE;
     c->v.interrupt_flag = ENV64(c->env, ENV_BND0) == UPPER(1);
+    leave_fpu(c, k);
     if (!b) {
         pv_stop(c, PV_ENGINE_ERROR, 0, "the translated code that runs is not in the cache: its address is %#x there", at);
         return;
