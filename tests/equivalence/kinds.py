@@ -1,17 +1,19 @@
 """What may stand in a slot? A table of kinds: how often each is drawn, and what makes its code.
 
-A kind with a `hole` is one through which `trap` must differ, named as docs/holes.md names it; one with an `erratum`
-is a deviation of the engine beneath, which techniques that run the instruction on it cannot hide.
+A kind with a `hole` is one through which HOLED must differ, named as docs/holes.md names it, and which all others have
+to get right; one with an `erratum` is a deviation of the engine beneath, which techniques that run the instruction on
+it cannot hide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final, NamedTuple
 
 Make = Callable[[Random], "Piece"]
+HOLED: Final = "trap"  # the one technique that may differ by a hole
 
 
 class Piece(NamedTuple):
@@ -30,6 +32,10 @@ class Kind:
     make: Make
     hole: str = ""
     erratum: str = ""
+
+    def excuse(self, techniques: Sequence[str]) -> str:
+        """The hole or erratum by which these may differ here; empty where they must be equal."""
+        return self.erratum or (self.hole if HOLED in techniques else "")
 
 
 KINDS: Final[dict[str, Kind]] = {}

@@ -77,6 +77,8 @@ HOLES: Final = (
          f"{TRANSLATED}; else interrupts stay off for ever", before="cli"),
     Hole("MOV from CS", "mov ecx, cs", rcx("{:#x}"), "RPL 1", "the guest learns its true ring"),
     Hole("MOV from SS", "mov ecx, ss", rcx("{:#x}"), "RPL 1", "the guest learns its true ring"),
+    Hole("FNSTENV", "fninit; fld1; fnstenv [r15]; movzx ecx, word ptr [r15 + 16]",
+         rcx("the x87 instruction's CS: {:#x}"), "RPL 1, where the processor still keeps it", TRANSLATED),
     Hole("CS in a trap frame", "int 0x41; mov ecx, [rsp - 32]", rcx("{:#x}"), "what the monitor pushes",
          "no hole: events are delivered by the monitor"),
     Hole("LAR", "mov edx, 8; lar eax, edx; pushfq; pop rcx", zero_flag, "a segment of the monitor's GDT", TRANSLATED),
