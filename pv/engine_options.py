@@ -17,10 +17,12 @@ ENGINE_OPTIONS: Final[dict[str, Callable[[int], int]]] = {  # each with its valu
     # A guest of some hundred blocks fits 1 MiB, a kernel wants 64: a guest's code grows with its memory.
     "translation_buffer_bytes": lambda memory_bytes: min(max(memory_bytes // 16, MIB), 64 * MIB),
 }
+CACHE_BYTES: Final = 2 * MIB  # some 300,000 instructions: the kernel code that a small system uses
 INTERCEPT: Final = "intercept"
 OWN_OPTIONS: Final = (
     Option("monitor_pages", help="most pages of the monitor's own tables", least=16, most=1 << 24),
     Option("translation_buffer_bytes", help="the engine's buffer of translated code", least=1, most=1 << 30),
+    Option("cache_bytes", help="technique translate: the cache of translated kernel code", least=1 << 15, most=1 << 26),
     Option(INTERCEPT, type=str, help="technique hardware: what exits besides, such as cr3,rdtsc,pf"),
 )
 
@@ -38,3 +40,8 @@ def control_block(technique: Technique, options: Mapping[str, Any]) -> ControlBl
 def engine_sizes(options: Mapping[str, Any], memory_bytes: int) -> dict[str, int]:
     """The engine's options for memory of so many bytes: as given, and as the memory's size has the others."""
     return {name: options.get(name) or size(memory_bytes) for name, size in ENGINE_OPTIONS.items()}
+
+
+def cache_bytes(options: Mapping[str, Any]) -> int:
+    """Bytes of the translation cache, in whole pages."""
+    return int(options.get("cache_bytes") or CACHE_BYTES) & -PAGE_SIZE

@@ -53,6 +53,9 @@ class Reason(enum.IntEnum):
     SWAPGS = 0x106
     SOFTWARE_INTERRUPT = 0x107  # INT n, INT3, INTO; AMD VMEXIT_SWINT
     MMIO = 0x108  # an access to a device's page, its gpa the key: #PF under shadow paging, 48 under nested
+    SEGMENT_READ = (
+        0x109  # MOV from CS or SS, LAR, LSL, VERR, VERW: harmless, but they would show the monitor's segments
+    )
 
 
 class Direction(enum.IntEnum):

@@ -92,6 +92,10 @@ def _register(prefix: str) -> Callable[[int, Calls], str]:
     return text
 
 
+def _one_of(*names: str) -> Callable[[int, Calls], str]:
+    return lambda key, _calls: names[key] if 0 <= key < len(names) else ""
+
+
 def _call(key: int, calls: Calls) -> str:
     return calls.get(key) or BUILT_IN.get(key) or f"call {key:#x}"
 
@@ -125,10 +129,11 @@ TEXTS: Final[Mapping[int, Callable[[int, Calls], str]]] = {
     Reason.IO_INSTRUCTION: lambda key, _calls: f"port {key >> 1:#x} {Direction(key & 1).name.lower()}",
     Reason.MMIO: _device,
     Reason.INTERRUPT_FLAG: lambda key, _calls: "STI" if key else "CLI",
-    Reason.GDTR_IDTR: lambda key, _calls: "LIDT" if key else "LGDT",
-    Reason.LDTR_TR: lambda key, _calls: "LTR" if key else "LLDT",
-    Reason.SEGMENT_LOAD: lambda key, _calls: SEGMENTS[key] if key < len(SEGMENTS) else "",
-    Reason.FAR_TRANSFER: lambda key, _calls: ("JMP", "CALL", "RET")[key] if key < 3 else "",
+    Reason.GDTR_IDTR: _one_of("LGDT", "LIDT", "SGDT", "SIDT"),
+    Reason.LDTR_TR: _one_of("LLDT", "LTR", "SLDT", "STR"),
+    Reason.SEGMENT_LOAD: _one_of(*SEGMENTS),
+    Reason.SEGMENT_READ: _one_of(*SEGMENTS, "LAR", "LSL", "VERR", "VERW"),
+    Reason.FAR_TRANSFER: _one_of("JMP", "CALL", "RET"),
     Reason.MSR_READ: _msr,
     Reason.MSR_WRITE: _msr,
 }

@@ -30,7 +30,7 @@ from pv.dispatch import DispatchTable, Row
 from pv.emulate.apic_registers import apic_rows
 from pv.emulate.mmio import mmio_rows
 from pv.emulate.system_registers import SystemRegisters
-from pv.engine_options import OWN_OPTIONS, control_block, engine_sizes
+from pv.engine_options import OWN_OPTIONS, cache_bytes, control_block, engine_sizes
 from pv.engines import EngineFactory, find_engine
 from pv.grants import limit_calls
 from pv.guest_call import GuestFunction, GuestFunctions
@@ -262,6 +262,8 @@ class Machine(Life, Branching):
         controls = control_block(self.technique, self.options)
         if controls is not None:
             more["controls"] = controls
+        if self.technique.translator is not None:
+            more |= {"translator": self.technique.translator, "cache_bytes": cache_bytes(self.options)}
         vcpu = make(self.memory, decode=self.technique.decode, mode=self.technique.mode, **sizes, **more)
         self._cleanup.callback(vcpu.close)
         return vcpu

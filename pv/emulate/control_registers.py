@@ -39,7 +39,7 @@ from pv.emulate.architecture import (
 )  # fmt: skip
 from pv.emulate.cpuid import EDX, Cpuid
 from pv.emulate.decode import InstructionExit
-from pv.emulate.operands import effective_address, read_word, write_register
+from pv.emulate.operands import read_word, write_word
 from pv.engines.base import Vcpu
 from pv.exits import NEXT, Direction, Reason, Reply
 
@@ -115,10 +115,7 @@ def _cr0_reader(vcpu: Vcpu) -> Handler:
         insn = exit.insn
         if insn.mnemonic == "mov":
             return mov(exit)
-        if insn.memory:  # SMSW: 16 bits in memory, of a register as many as it has
-            vcpu.write_linear(effective_address(vcpu, insn), (vcpu.virtual.cr0 & 0xFFFF).to_bytes(2, "little"))
-        else:
-            write_register(vcpu, insn.register, vcpu.virtual.cr0, insn.operand_bytes)
+        write_word(vcpu, insn, vcpu.virtual.cr0)  # SMSW
         return NEXT
 
     return read

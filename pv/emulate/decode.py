@@ -17,6 +17,7 @@ from pv.emulate.architecture import MASK_32, MASK_64
 from pv.exits import Direction, Reason
 
 KEY_IN_ECX: Final = -2  # RDMSR, WRMSR: the engine takes the exit's key from ECX, and WRMSR's value from EDX:EAX
+KEY_IS_FILLED: Final = -1  # CPUID, IN, OUT: the engine takes it from EAX, or is the one who knows of ports
 NO_REGISTER: Final = -1
 SIGN: Final = 1 << 63
 FS: Final = 4
@@ -30,12 +31,14 @@ class Instruction:
     """A decoded instruction; pv.exits.Decoded and its operands.
 
     register: the general register operand as its encoding, NO_REGISTER if the operand is in memory or absent.
-    For LSS, LFS and LGS it is the destination of the offset, and the source is in memory.
+    For LSS, LFS and LGS it is the destination of the offset, and the source is in memory. For LAR and LSL it is the
+    destination, and `base` the source where that is a register: nothing of the operand is in memory then.
     base, index: encodings or NO_REGISTER; RIP-relative operands come as a displacement alone, from `rip`.
     displacement: signed; a RIP-relative or absolute address above 2**63 is the same modulo 2**64.
     segment: FS or GS where the operand has that override, else NO_REGISTER: other bases are 0 in 64-bit mode.
     address_mask: cuts the sum of base, index and displacement to the address size, before the segment base.
-    operand_bytes: 2, 4 or 8. immediate: bytes released by far RET.
+    operand_bytes: 2, 4 or 8. immediate: bytes released by far RET, or the port of IN
+    and OUT, which is in DX where a register is `base` (IN) or `register` (OUT) beside the accumulator.
     """
 
     reason: int
@@ -77,6 +80,7 @@ class Form(NamedTuple):
     operand_bytes: int = 8
 
 
+SHOWING_THE_RING: Final = (1, 2)  # CS, SS
 _CR0_READ: Final = 0 * 2 + Direction.READ
 _CR0_WRITE: Final = 0 * 2 + Direction.WRITE
 _SS: Final = 2
@@ -151,6 +155,51 @@ INTERCEPTED_FORMS: Final[dict[int, Form]] = {  # no privilege keeps a guest from
     Code.SMSW_R64M16: Form("smsw", Reason.CR_ACCESS, _CR0_READ, 8),
 }
 
+# What no privilege and no intercept keeps a guest from, and a translator takes out of its code.
+# GDTR_IDTR and LDTR_TR: keys 0 and 1 load, 2 and 3 store. SEGMENT_READ: the segment's number, or one of these.
+LAR, LSL, VERR, VERW = 6, 7, 8, 9
+TRANSLATED_FORMS: Final[dict[int, Form]] = {
+    **INTERCEPTED_FORMS,
+    Code.SGDT_M1664: Form("sgdt", Reason.GDTR_IDTR, 2),
+    Code.SIDT_M1664: Form("sidt", Reason.GDTR_IDTR, 3),
+    Code.SLDT_RM16: Form("sldt", Reason.LDTR_TR, 2, 2),
+    Code.SLDT_R32M16: Form("sldt", Reason.LDTR_TR, 2, 4),
+    Code.SLDT_R64M16: Form("sldt", Reason.LDTR_TR, 2, 8),
+    Code.STR_RM16: Form("str", Reason.LDTR_TR, 3, 2),
+    Code.STR_R32M16: Form("str", Reason.LDTR_TR, 3, 4),
+    Code.STR_R64M16: Form("str", Reason.LDTR_TR, 3, 8),
+    Code.MOV_RM16_SREG: Form("mov", Reason.SEGMENT_READ, _KEY_IN_OPERAND, 2),
+    Code.MOV_R32M16_SREG: Form("mov", Reason.SEGMENT_READ, _KEY_IN_OPERAND, 4),
+    Code.MOV_R64M16_SREG: Form("mov", Reason.SEGMENT_READ, _KEY_IN_OPERAND, 8),
+    Code.LAR_R16_RM16: Form("lar", Reason.SEGMENT_READ, LAR, 2),
+    Code.LAR_R32_R32M16: Form("lar", Reason.SEGMENT_READ, LAR, 4),
+    Code.LAR_R64_R64M16: Form("lar", Reason.SEGMENT_READ, LAR, 8),
+    Code.LSL_R16_RM16: Form("lsl", Reason.SEGMENT_READ, LSL, 2),
+    Code.LSL_R32_R32M16: Form("lsl", Reason.SEGMENT_READ, LSL, 4),
+    Code.LSL_R64_R64M16: Form("lsl", Reason.SEGMENT_READ, LSL, 8),
+    Code.VERR_RM16: Form("verr", Reason.SEGMENT_READ, VERR, 2),
+    Code.VERR_R32M16: Form("verr", Reason.SEGMENT_READ, VERR, 2),
+    Code.VERR_R64M16: Form("verr", Reason.SEGMENT_READ, VERR, 2),
+    Code.VERW_RM16: Form("verw", Reason.SEGMENT_READ, VERW, 2),
+    Code.VERW_R32M16: Form("verw", Reason.SEGMENT_READ, VERW, 2),
+    Code.VERW_R64M16: Form("verw", Reason.SEGMENT_READ, VERW, 2),
+    Code.CPUID: Form("cpuid", Reason.CPUID, KEY_IS_FILLED),
+    Code.RDTSC: Form("rdtsc", Reason.RDTSC),
+    Code.RDTSCP: Form("rdtscp", Reason.RDTSCP),
+    Code.IN_AL_IMM8: Form("in", Reason.IO_INSTRUCTION, KEY_IS_FILLED, 1),
+    Code.IN_AX_IMM8: Form("in", Reason.IO_INSTRUCTION, KEY_IS_FILLED, 2),
+    Code.IN_EAX_IMM8: Form("in", Reason.IO_INSTRUCTION, KEY_IS_FILLED, 4),
+    Code.IN_AL_DX: Form("in", Reason.IO_INSTRUCTION, KEY_IS_FILLED, 1),
+    Code.IN_AX_DX: Form("in", Reason.IO_INSTRUCTION, KEY_IS_FILLED, 2),
+    Code.IN_EAX_DX: Form("in", Reason.IO_INSTRUCTION, KEY_IS_FILLED, 4),
+    Code.OUT_IMM8_AL: Form("out", Reason.IO_INSTRUCTION, KEY_IS_FILLED, 1),
+    Code.OUT_IMM8_AX: Form("out", Reason.IO_INSTRUCTION, KEY_IS_FILLED, 2),
+    Code.OUT_IMM8_EAX: Form("out", Reason.IO_INSTRUCTION, KEY_IS_FILLED, 4),
+    Code.OUT_DX_AL: Form("out", Reason.IO_INSTRUCTION, KEY_IS_FILLED, 1),
+    Code.OUT_DX_AX: Form("out", Reason.IO_INSTRUCTION, KEY_IS_FILLED, 2),
+    Code.OUT_DX_EAX: Form("out", Reason.IO_INSTRUCTION, KEY_IS_FILLED, 4),
+}
+
 PARAVIRT_FORMS: Final[dict[int, Form]] = {code: FORMS[code] for code in (Code.RDMSR, Code.WRMSR)}
 
 OVERRIDES: Final = {Register.FS: FS, Register.GS: GS}
@@ -160,6 +209,7 @@ _FILES: Final = {
     Reason.CR_ACCESS: (Register.CR0, 16),
     Reason.DR_ACCESS: (Register.DR0, 8),
     Reason.SEGMENT_LOAD: (Register.ES, 6),
+    Reason.SEGMENT_READ: (Register.ES, 6),
 }
 
 
@@ -176,6 +226,14 @@ def decode_intercepted(code: bytes, rip: int) -> Instruction | None:
     return _decode(code, rip, INTERCEPTED_FORMS)
 
 
+def decode_rewritten(code: bytes, rip: int) -> Instruction | None:
+    """What a translator takes out of a kernel's code beside what traps, or None. Of MOV from segments: CS and SS."""
+    insn = _decode(code, rip, TRANSLATED_FORMS)
+    if insn is None or insn.reason != Reason.SEGMENT_READ or insn.mnemonic != "mov" or insn.key in SHOWING_THE_RING:
+        return insn
+    return None
+
+
 def decode_paravirt(code: bytes, rip: int) -> Instruction | None:
     """RDMSR or WRMSR, or None: all that a paravirtual guest may leave to the monitor without asking."""
     return _decode(code, rip, PARAVIRT_FORMS)
@@ -189,16 +247,19 @@ def _decode(code: bytes, rip: int, forms: dict[int, Form]) -> Instruction | None
     if form is None:
         return None
     registers: list[int] = []
-    register, immediate, memory = NO_REGISTER, 0, False
+    immediate, memory = 0, False
     for position in range(raw.op_count):
         kind = raw.op_kind(position)
         if kind == OpKind.REGISTER:
             registers.append(raw.op_register(position))
-            register = max(register, _encoding(registers[-1]))
         elif kind == OpKind.MEMORY:
             memory = True
         elif kind == OpKind.IMMEDIATE16:
             immediate = raw.immediate16
+        elif kind == OpKind.IMMEDIATE8:
+            immediate = raw.immediate8
+    general = [number for number in map(_encoding, registers) if number != NO_REGISTER]
+    register, source = (*general, NO_REGISTER, NO_REGISTER)[:2]
     return Instruction(
         int(form.reason),
         _operand_key(form.reason, registers) if form.key == _KEY_IN_OPERAND else form.key,
@@ -207,7 +268,7 @@ def _decode(code: bytes, rip: int, forms: dict[int, Form]) -> Instruction | None
         form.operand_bytes,
         register,
         memory,
-        *(address_of(raw) if memory else _NO_ADDRESS),
+        *(address_of(raw) if memory else (source, *_NO_ADDRESS)),
         immediate,
     )
 
@@ -220,7 +281,7 @@ def _no_such_register(code: bytes, rip: int) -> Any:
     return raw
 
 
-_NO_ADDRESS: Final = (NO_REGISTER, NO_REGISTER, 1, 0, NO_REGISTER, MASK_64)
+_NO_ADDRESS: Final = (NO_REGISTER, 1, 0, NO_REGISTER, MASK_64)  # the fields index to address_mask
 
 
 def address_of(raw: Any) -> tuple[int, int, int, int, int, int]:
@@ -246,12 +307,12 @@ def _encoding(register: Any) -> int:
 
 
 def _operand_key(reason: Reason, registers: list[int]) -> int:
-    """CR and DR: number * 2 + Direction; segment loads: the segment's number."""
+    """CR and DR: number * 2 + Direction; segment loads and reads: the segment's number."""
     first, count = _FILES[reason]
     for position, register in enumerate(registers):
         if first <= register < first + count:
             number = register - first
-            if reason is Reason.SEGMENT_LOAD:
+            if reason in (Reason.SEGMENT_LOAD, Reason.SEGMENT_READ):
                 return number
             return number * 2 + (Direction.WRITE if position == 0 else Direction.READ)
     raise AssertionError(f"{reason.name} without its register operand")

@@ -12,7 +12,15 @@ from typing import Any, Final, NamedTuple
 from iced_x86 import Decoder, MemorySizeExt, Mnemonic, OpKind, Register, RegisterExt
 
 from pv.emulate.architecture import MASK_32, MASK_64
-from pv.emulate.decode import NO_REGISTER, OVERRIDES, Instruction, address_of, decode, decode_intercepted
+from pv.emulate.decode import (
+    NO_REGISTER,
+    OVERRIDES,
+    Instruction,
+    address_of,
+    decode,
+    decode_intercepted,
+    decode_rewritten,
+)
 from pv.emulate.operations import OPERATIONS
 from pv.emulate.operations_common import RDI, RSI, RSP, Kind, Operation
 from pv.exits import Direction, Reason
@@ -97,6 +105,11 @@ class MemoryInstruction(Instruction):
 def decode_trapped(code: bytes, rip: int) -> Instruction | None:
     """What the monitor emulates under trap: a privileged instruction, or one that may access a device."""
     return decode(code, rip) or decode_memory(code, rip)
+
+
+def decode_translated(code: bytes, rip: int) -> Instruction | None:
+    """What the monitor emulates under translate: as under trap, and what translated code leaves to it though it runs."""
+    return decode(code, rip) or decode_rewritten(code, rip) or decode_memory(code, rip)
 
 
 def decode_in_guest_mode(code: bytes, rip: int) -> Instruction | None:

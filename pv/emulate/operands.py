@@ -44,3 +44,14 @@ def write_register(vcpu: Vcpu, register: int, value: int, size_bytes: int) -> No
     if size_bytes == 2:
         value = (vcpu.get(register) & ~0xFFFF) | (value & 0xFFFF)
     vcpu.set(register, value)
+
+
+def write_word(vcpu: Vcpu, insn: Instruction, value: int) -> None:
+    """What SLDT, STR, SMSW and MOV from a segment register do: 16 bits to memory, or a register as wide as it is.
+
+    Of `value` a register of 4 or 8 bytes gets all bits. Raises GuestFault.
+    """
+    if insn.memory:
+        vcpu.write_linear(effective_address(vcpu, insn), (value & 0xFFFF).to_bytes(2, "little"))
+    else:
+        write_register(vcpu, insn.register, value, insn.operand_bytes)

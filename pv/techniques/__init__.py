@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from pv.techniques import hardware, paravirt, trap
+from pv.techniques import hardware, paravirt, translate, trap
 from pv.techniques.base import NativeHandlers, Technique
 
 __all__ = ["TECHNIQUES", "NativeHandlers", "Technique", "technique"]
 
 TECHNIQUES: Final[dict[str, Technique]] = {
-    one.name: one for one in (paravirt.TECHNIQUE, trap.TECHNIQUE, hardware.TECHNIQUE, hardware.APICV)
+    one.name: one for one in (paravirt.TECHNIQUE, trap.TECHNIQUE, translate.TECHNIQUE, hardware.TECHNIQUE, hardware.APICV)
 }
 
 

@@ -8,9 +8,10 @@ from typing import Any, Literal, Protocol
 
 from pv.dispatch import Row
 from pv.emulate.system_registers import SystemRegisters
-from pv.engines.base import Vcpu
+from pv.engines.base import Vcpu, VirtualCpu
 from pv.exits import Decoded
 from pv.techniques.controls import ControlBlock
+from pv.translate.block import Translator
 
 NativeHandler = Callable[..., Any]  # opaque: an engine's own function, called by the engine alone (Shape.NATIVE)
 
@@ -43,6 +44,7 @@ class Technique:
     rows: the table rows of one vcpu, whose further registers are handed over.
     takes_hypercalls: whether VMCALL is an exit; else it is #UD to the guest.
     mode: what the engine is asked for; controls: what exits, where a control block says so.
+    translator: what translates its kernel's code, made of the guest's privileged state; None: it runs as it is.
     boot: whose page tables the guest starts on: its own, put in its memory by the loader, or the monitor's.
     """
 
@@ -52,5 +54,6 @@ class Technique:
     rows: Callable[[Vcpu, NativeHandlers, SystemRegisters], list[Row]]
     takes_hypercalls: bool
     boot: Literal["guest tables", "monitor tables"]
-    mode: Literal["trap", "paravirt", "hardware"]
+    mode: Literal["trap", "paravirt", "translate", "hardware"]
     controls: ControlBlock | None = None
+    translator: Callable[[VirtualCpu], Translator] | None = None

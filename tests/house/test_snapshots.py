@@ -23,7 +23,7 @@ NOT_STATE = {
     "rows": "the table", "row_count": "the table", "index": "follows from the counts",
     "entries": "saved as counts by state.pxi", "entry_count": "saved as counts by state.pxi",
     "exit": "valid only while a handler runs", "decoded": "a cache, compared with the bytes",
-    "records": "saved by state.pxi",
+    "records": "saved by state.pxi", "cache": "a cache of code, made anew",
     "why": "of a run; pv.snapshot.Ending", "status": "of a run", "detail": "of a run",
     "windows": "follow from the table", "window_count": "follow from the table",
     "hypercall": "false between runs",

@@ -30,6 +30,10 @@ from pv.keys import key_text, reason_name
         (Reason.HLT, 0, ""),
         (Reason.INTERRUPT_FLAG, 1, "STI"),
         (Reason.SEGMENT_LOAD, 4, "FS"),
+        (Reason.SEGMENT_READ, 2, "SS"),
+        (Reason.SEGMENT_READ, 7, "LSL"),
+        (Reason.GDTR_IDTR, 3, "SIDT"),
+        (Reason.LDTR_TR, 2, "SLDT"),
     ],
 )
 def test_keys_are_called(reason: Reason, key: int, text: str) -> None:

@@ -207,6 +207,16 @@ cdef cbool decode(pv_vcpu *c, pv_decoded *slot, const uint8_t *code, int size) n
         return False
 
 
+cdef cbool translate(pv_vcpu *c, uint64_t rip, const uint8_t *code, uint32_t size, uint32_t room, cbool checked, uint32_t most) noexcept:
+    cdef UnicornVcpu vcpu = <UnicornVcpu>c.python
+    try:
+        take_draft(&c.cache.draft, vcpu.translator.translate(rip, code[:size], room, pv_seen_selector(c, 1), checked, most), room, size)
+        return True
+    except BaseException as error:
+        vcpu.fail(error)
+        return False
+
+
 cdef int acknowledge(pv_vcpu *c) noexcept:
     cdef UnicornVcpu vcpu = <UnicornVcpu>c.python
     try:
@@ -227,5 +237,6 @@ cdef void deadline(pv_vcpu *c) noexcept:
 
 pv_python.answer = answer
 pv_python.decode = decode
+pv_python.translate = translate
 pv_python.acknowledge = acknowledge
 pv_python.deadline = deadline

@@ -88,6 +88,7 @@ include "interrupts.pxi"
 include "registers.pxi"
 include "verbs.pxi"
 include "counted.pxi"
+include "translations.pxi"
 include "state.pxi"
 include "rows.pxi"
 include "answers.pxi"
@@ -110,7 +111,8 @@ cdef class UnicornVcpu(Saved):
 
     memory: the machine's GuestMemory, which must be closed after this. decode: bytes and RIP to a Decoded or None.
     mode: "trap" (shadow tables, IDT), "paravirt" (monitor's tables, trap table) or "hardware" (the guest's own tables over
-    nested ones, and what `controls`, a pv.techniques.controls.ControlBlock, has exit). frozen: the arena's pages
+    nested ones, and what `controls`, a pv.techniques.controls.ControlBlock, has exit). translator: what makes, of the
+    vcpu's `virtual`, the pv.translate.block.Translator by which the kernel of mode "trap" runs, in a cache of cache_bytes. frozen: the arena's pages
     (pv.pages.FrozenPages) of a processor of the same sizes, whose state restore() then takes.
     Raises EngineError where the engine refuses, MemoryError where the host has no memory.
     """
@@ -122,7 +124,7 @@ cdef class UnicornVcpu(Saved):
     cdef readonly Shadow shadow
     cdef readonly InterruptQueue interrupt_queue
     cdef readonly object native
-    cdef object view, decoder, error
+    cdef object view, decoder, error, translator
     cdef Compiled rows
     cdef list replaced  # rows that a handler may still be answering for
     cdef unsigned long runner  # the thread that runs it
@@ -133,12 +135,12 @@ cdef class UnicornVcpu(Saved):
         self.core = Core()
         self.c = self.core.c
 
-    def __init__(self, memory, *, decode, unsigned int monitor_pages, unsigned int translation_buffer_bytes, str mode, controls=None, frozen=None):
+    def __init__(self, memory, *, decode, unsigned int monitor_pages, unsigned int translation_buffer_bytes, str mode, controls=None, frozen=None, translator=None, unsigned int cache_bytes=0):
         cdef pv_vcpu *c = self.c
         cdef unsigned char[::1] arena
         cdef unsigned char[::1] view = memory.view
         c.python = <void *>self
-        c.mode = {"trap": PV_TRAP, "paravirt": PV_PARAVIRT, "hardware": PV_HARDWARE}[mode]
+        c.mode = {"trap": PV_TRAP, "translate": PV_TRAP, "paravirt": PV_PARAVIRT, "hardware": PV_HARDWARE}[mode]
         c.ring = 1
         c.ram = &view[0]
         c.ram_size = memory.size_bytes
@@ -167,9 +169,13 @@ cdef class UnicornVcpu(Saved):
         arena = self.core.arena.view
         pv_arena(c, &arena[0], monitor_pages)
         pv_pool_init(&c.pool)
+        if translator is not None and not pv_cache_open(c, cache_bytes // 4096):
+            raise MemoryError("no memory for a translation cache")
         self.open_engine(translation_buffer_bytes)
         if c.mode == PV_HARDWARE:
             self.begin_hardware(controls, frozen is None)
+        if translator is not None:
+            self.translator = translator(self.virtual)
         if frozen is not None or c.mode == PV_HARDWARE:
             return
         if c.mode == PV_TRAP:
@@ -229,6 +235,8 @@ cdef class UnicornVcpu(Saved):
         self.must(pv_uc.mem_map_ptr(c.uc, 0, c.ram_size, UC_PROT_ALL, c.ram), "map guest memory")
         self.must(pv_uc.mem_map_ptr(c.uc, PV_MONITOR_BASE, c.pool.pages * <uint64_t>4096, UC_PROT_READ | UC_PROT_WRITE, c.pool.base),
                   "map the monitor's pages")
+        if c.cache != NULL:
+            self.map_cache()
         c.cpu = <uint8_t *>(<uint64_t *>c.uc)[pv_route.cpu_word]
         c.env = <uint8_t *>(<uint64_t *>c.cpu)[pv_route.env_word]
         (<uint8_t *>c.uc)[pv_route.no_exit_request] = 1  # stops fall on block starts: see native/watchdog.c
@@ -248,6 +256,11 @@ cdef class UnicornVcpu(Saved):
         c.v.efer = 0xD01
         if not pv_hooks_install(c):
             raise EngineError("the engine refuses a hook")
+
+    cdef map_cache(self):
+        cdef uint8_t *base
+        cdef uint64_t size = pv_cache_memory(self.c, &base)
+        self.must(pv_uc.mem_map_ptr(self.c.uc, PV_CACHE_BASE, size, UC_PROT_ALL, base), "map the translation cache")
 
     cdef must(self, uc_err error, str what):
         if error:
@@ -327,6 +340,14 @@ cdef class UnicornVcpu(Saved):
         call.result = result
         call.more = more
         call.done = True
+
+    # ---- translated code ----
+
+    def translation_statistics(self):
+        return translation_statistics(alive(self.c))
+
+    def translations(self):
+        return translations_of(alive(self.c))
 
     def set_call_return(self, uint64_t rip):
         self.c.call_return = rip

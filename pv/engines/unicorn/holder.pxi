@@ -33,6 +33,7 @@ cdef class Core:
         free(c.records)
         free(c.windows)
         free(c.port_map)
+        pv_cache_close(c)
         if c.uc == NULL:
             free(c.env)
         free(c)

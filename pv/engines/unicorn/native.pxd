@@ -1,8 +1,46 @@
 """The C side of the core, as Cython sees it: see native/vcpu.h for what each field means."""
 
-from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 cdef extern from "stdbool.h":
     ctypedef bint cbool "_Bool"
+
+
+cdef extern from "native/cache.h" nogil:
+    enum: PV_POINTS_MOST, PV_LINKS_MOST, PV_CONTEXTS
+    struct pv_point:
+        uint16_t at
+        int16_t guest
+        uint8_t undo
+    struct pv_link:
+        uint64_t target
+        uint16_t stub
+        int16_t patch
+        cbool chained
+    struct pv_draft:
+        uint8_t *code
+        pv_point *point
+        pv_link *link
+        uint16_t size, source_bytes, instructions, points, links
+        uint8_t bakes
+    struct pv_block:
+        uint64_t rip
+        uint32_t at
+        uint16_t size, source_bytes, points, links
+        cbool live, checked
+        pv_point *point
+        pv_link *link
+        uint8_t *source
+    struct pv_cache_counts:
+        uint64_t translations, instructions, source_bytes, cache_bytes, chained, lookups, hits, evicted, invalidated, writes, faults
+        uint64_t moved, steps, windows, checks
+        uint64_t *callouts
+    struct pv_cache:
+        uint8_t *base
+        uint64_t linear
+        uint32_t block_room
+        pv_block *blocks
+        pv_draft draft
+        pv_cache_counts counts
 
 
 cdef extern from "native/vcpu.h" nogil:
@@ -172,6 +210,7 @@ cdef extern from "native/vcpu.h" nogil:
         pv_shadow shadow
         pv_tables tables
         pv_apic apic
+        pv_cache *cache
         pv_trap *traps
         uint64_t kernel_stack, syscall_entry, upcall_rip
         uint8_t *event_page
@@ -295,6 +334,7 @@ cdef extern from "native/vcpu.h" nogil:
     struct pv_python_s "pv_python":
         void (*answer)(pv_vcpu *, pv_entry *) noexcept
         cbool (*decode)(pv_vcpu *, pv_decoded *, const uint8_t *, int) noexcept
+        cbool (*translate)(pv_vcpu *, uint64_t, const uint8_t *, uint32_t, uint32_t, cbool, uint32_t) noexcept
         int (*acknowledge)(pv_vcpu *) noexcept
         void (*deadline)(pv_vcpu *) noexcept
     pv_python_s pv_python
@@ -321,3 +361,12 @@ cdef extern from "native/bare.h" nogil:
     const char *pv_bare_open(pv_bare *b, uint8_t *ram, uint64_t ram_size, uint32_t translation_buffer_bytes)
     const char *pv_bare_start(pv_bare *b, uint64_t rip, uint64_t rsp, uint64_t cr3, uint64_t gdt_base, uint32_t gdt_limit)
     const char *pv_bare_run(pv_bare *b)
+
+
+cdef extern from "native/cache.h" nogil:
+    uint64_t PV_CACHE_BASE
+    cbool pv_cache_open(pv_vcpu *c, uint32_t pages)
+    void pv_cache_close(pv_vcpu *c)
+    uint64_t pv_cache_memory(pv_vcpu *c, uint8_t **base)
+    cbool pv_cache_written(pv_vcpu *c, uint64_t gfn)
+    uint16_t pv_seen_selector(pv_vcpu *c, int segment)

@@ -104,7 +104,7 @@ cdef class Verbs(Registers):
         if pv_gpa(alive(self.c), gpa, size_bytes) == NULL:
             raise GuestError(EFAULT, f"gpa {gpa:#x}+{size_bytes:#x} is outside guest memory")
         if size_bytes:
-            pv_uc.tb_invalidate_phys_range(self.c.uc, gpa, gpa + size_bytes)
+            pv_forget_code(self.c, gpa, gpa + size_bytes)
 
     def set_interrupt_source(self, acknowledge):
         self.interrupt_source = acknowledge

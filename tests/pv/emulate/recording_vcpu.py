@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from pv.clock import Clock
 from pv.devices.local_apic import LocalApic
 from pv.dispatch import DispatchTable, Row
-from pv.emulate.decode import KEY_IN_ECX, decode
+from pv.emulate.decode import KEY_IN_ECX, Instruction, decode
 from pv.engines.base import GENERAL_REGISTERS, GuestFault
 from pv.exits import Exit, GuestError, Reason, Reply
 from pv.memory import GuestMemory
 from tests.pv.devices.fakes import Line
 
+Decoder = Callable[[bytes, int], Instruction | None]
 MASK_64 = (1 << 64) - 1
 GDT = 0x1000
 LDT = 0x1800
@@ -188,10 +190,10 @@ class Guest:
         for row in rows:
             self.table.add(row)
 
-    def execute(self, code: bytes | str, rip: int = CODE) -> Reply:
+    def execute(self, code: bytes | str, rip: int = CODE, decoder: Decoder = decode) -> Reply:
         """Decode `code` (bytes, or hex) at `rip` and answer its #GP as the engine does. Raises GuestFault."""
         code = bytes.fromhex(code) if isinstance(code, str) else code
-        insn = decode(code, rip)
+        insn = decoder(code, rip)
         assert insn is not None, f"{code.hex()} is not emulated"
         key = self.vcpu.rcx & 0xFFFFFFFF if insn.key == KEY_IN_ECX else insn.key
         value = (self.vcpu.rdx & 0xFFFFFFFF) << 32 | self.vcpu.rax & 0xFFFFFFFF

@@ -15,10 +15,17 @@ from pv.emulate.decode import (
     GS,
     KEY_IN_ECX,
     NO_REGISTER,
+    KEY_IS_FILLED,
+    LAR,
+    LSL,
     PARAVIRT_FORMS,
+    TRANSLATED_FORMS,
+    VERR,
+    VERW,
     Instruction,
     decode,
     decode_paravirt,
+    decode_rewritten,
 )
 from pv.exits import Direction, Reason
 
@@ -211,3 +218,55 @@ def test_no_bytes_make_it_raise(code: bytes, rip: int) -> None:
             assert insn.operand_bytes in (2, 4, 8)
             assert -1 <= insn.register < 16
             assert insn.key >= 0 or insn.key == KEY_IN_ECX
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "key", "register", "base", "operand_bytes"),
+    [
+        ("0f02ca", Reason.SEGMENT_READ, LAR, 1, 2, 4),
+        ("66440f02ca", Reason.SEGMENT_READ, LAR, 9, 2, 2),
+        ("490f03cd", Reason.SEGMENT_READ, LSL, 1, 13, 8),
+        ("0f03d1", Reason.SEGMENT_READ, LSL, 2, 1, 4),
+        ("0f020a", Reason.SEGMENT_READ, LAR, 1, 2, 4),
+        ("0f00e2", Reason.SEGMENT_READ, VERR, 2, NO_REGISTER, 2),
+        ("0f002b", Reason.SEGMENT_READ, VERW, NO_REGISTER, 3, 2),
+        ("8cc9", Reason.SEGMENT_READ, 1, 1, NO_REGISTER, 4),
+        ("498cd7", Reason.SEGMENT_READ, 2, 15, NO_REGISTER, 8),
+        ("0f0100", Reason.GDTR_IDTR, 2, NO_REGISTER, 0, 8),
+        ("0f0108", Reason.GDTR_IDTR, 3, NO_REGISTER, 0, 8),
+        ("0f00c1", Reason.LDTR_TR, 2, 1, NO_REGISTER, 4),
+        ("0f00c9", Reason.LDTR_TR, 3, 1, NO_REGISTER, 4),
+        ("0f01e1", Reason.CR_ACCESS, 0, 1, NO_REGISTER, 4),
+        ("0fa2", Reason.CPUID, KEY_IS_FILLED, NO_REGISTER, NO_REGISTER, 8),
+        ("0f31", Reason.RDTSC, 0, NO_REGISTER, NO_REGISTER, 8),
+        ("0f01f9", Reason.RDTSCP, 0, NO_REGISTER, NO_REGISTER, 8),
+        ("ec", Reason.IO_INSTRUCTION, KEY_IS_FILLED, 0, 2, 1),
+        ("66ef", Reason.IO_INSTRUCTION, KEY_IS_FILLED, 2, 0, 2),
+    ],
+)
+def test_what_a_translator_takes_out(
+    code: str, reason: Reason, key: int, register: int, base: int, operand_bytes: int
+) -> None:
+    raw = bytes.fromhex(code)
+    insn = decode_rewritten(raw + b"\x90" * (15 - len(raw)), RIP)
+    assert insn is not None
+    assert (insn.reason, insn.key, insn.register, insn.base) == (reason, key, register, base)
+    assert (insn.operand_bytes, insn.length) == (operand_bytes, len(raw))
+    assert decode(raw, RIP) is None
+
+
+@pytest.mark.parametrize(("code", "port"), [("e460", 0x60), ("e7f4", 0xF4)])
+def test_a_port_that_is_named(code: str, port: int) -> None:
+    insn = decode_rewritten(bytes.fromhex(code), RIP)
+    assert insn is not None
+    assert (insn.key, insn.immediate) == (KEY_IS_FILLED, port)
+
+
+@pytest.mark.parametrize("code", ["8cc1", "8cd9", "8ce1", "8ce9", "90", "f00fa2", "0f05"])
+def test_what_it_leaves(code: str) -> None:
+    """MOV from ES, DS, FS and GS shows what the guest loaded; LOCK CPUID is undefined."""
+    assert decode_rewritten(bytes.fromhex(code), RIP) is None
+
+
+def test_no_form_is_two() -> None:
+    assert not FORMS.keys() & TRANSLATED_FORMS.keys()

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from pv.emulate.architecture import GP_0
+from pv.emulate.descriptor_tables import descriptor_table_store_rows
+from pv.emulate.mmio_decode import decode_translated
 from pv.engines.base import GuestFault
 from pv.exits import NEXT
 from tests.pv.emulate.recording_vcpu import GDT, LDT, Guest, descriptor
@@ -87,3 +89,23 @@ def test_lldt_refuses(guest: Guest, access: int, expected: tuple[int, int]) -> N
     guest.vcpu.rax = 0x30
     assert fault_of(guest, "0f00d0") == expected
     assert guest.virtual.ldt_selector == 0
+
+
+@pytest.mark.parametrize(("code", "table"), [("0f0100", "gdt"), ("0f0108", "idt"), ("660f0108", "idt")])
+def test_sgdt_and_sidt_store_ten_bytes(guest: Guest, code: str, table: str) -> None:
+    guest.add(descriptor_table_store_rows(guest.vcpu, "test"))
+    setattr(guest.virtual, f"{table}_base", 0xFFFF_8000_1234_5678)
+    setattr(guest.virtual, f"{table}_limit", 0x17F)
+    guest.vcpu.rax = OPERAND
+    assert guest.execute(code, decoder=decode_translated) is NEXT
+    assert guest.memory.read(OPERAND, 12) == (0x17F | 0xFFFF_8000_1234_5678 << 16).to_bytes(12, "little")
+
+
+@pytest.mark.parametrize(("digit", "name"), [("c1", "ldt_selector"), ("c9", "tr_selector")])
+def test_sldt_and_str_show_selectors(guest: Guest, digit: str, name: str) -> None:
+    guest.add(descriptor_table_store_rows(guest.vcpu, "test"))
+    setattr(guest.virtual, name, 0x28)
+    for prefix, expected in (("", 0x28), ("66", 0xFFFF_FFFF_FFFF_0028), ("48", 0x28)):
+        guest.vcpu.rcx = (1 << 64) - 1
+        assert guest.execute(f"{prefix}0f00{digit}", decoder=decode_translated) is NEXT
+        assert guest.vcpu.rcx == expected

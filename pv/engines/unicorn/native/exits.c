@@ -155,7 +155,7 @@ void pv_close_window(struct pv_vcpu *c)
 
 /* An interrupt waits and the guest stands in an interrupt shadow: have the processor say when it is over, by the
  * virtual-interrupt intercept of its guest mode (APM vol. 2, 15.21.6). */
-static void open_window(struct pv_vcpu *c)
+void pv_open_window(struct pv_vcpu *c)
 {
     c->window_open = true;
     ENV32(c->cpu, PV_CPU_INTERRUPT_REQUEST) |= INTERRUPT_VIRTUAL;
@@ -204,15 +204,15 @@ static bool interrupt_waits(struct pv_vcpu *c) { return c->why == PV_RUNNING && 
 static void settle_interrupt(struct pv_vcpu *c)
 {
     bool shadow = ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ;
-    if (shadow && interrupt_waits(c) && pv_interrupts_on(c))
-        open_window(c);
+    if (shadow && interrupt_waits(c) && pv_interrupts_on(c) && !c->cache) /* in the cache that instruction is stepped */
+        pv_open_window(c);
     /* more than one, where a trap gate leaves interrupts on: each comes before the first instruction of the last's handler */
     for (int taken = 0; !shadow && taken < TAKEN_MOST && interrupt_waits(c) && pv_interrupts_on(c); taken++)
         deliver_interrupt(c);
     if (!pv_hardware(c))
         return;
     if (interrupt_waits(c)) /* its STI and POPF do not exit: the processor says when */
-        open_window(c);
+        pv_open_window(c);
     else /* an open one would keep a processor that is to stop from doing so */
         pv_close_window(c);
 }

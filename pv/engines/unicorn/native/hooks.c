@@ -51,7 +51,7 @@ static bool ring_holds(struct pv_vcpu *c)
 static bool is_mov(const struct pv_decoded *slot) { return slot->code[pv_prefixes(slot->code, slot->length)] == 0x8e; }
 
 /* RDTSC (0F 31) and RDTSCP (0F 01 F9): #GP at any privilege, since the processor's CR4.TSD is set. */
-static bool time_stamp(struct pv_vcpu *c, const uint8_t *code, int have)
+bool pv_time_stamp(struct pv_vcpu *c, const uint8_t *code, int have)
 {
     int length = pv_length(code, have);
     bool plain = length >= 2 && length <= have && code[length - 2] == 0x0f && code[length - 1] == 0x31;
@@ -83,25 +83,9 @@ struct pv_decoded *pv_decode(struct pv_vcpu *c, const uint8_t *code, int have)
     return slot;
 }
 
-/* #GP: the instruction that the guest's kernel may not execute. */
-static bool emulated(struct pv_vcpu *c)
+/* The instruction at RIP is the monitor's to carry out: an exit. */
+void pv_emulate(struct pv_vcpu *c, struct pv_decoded *slot)
 {
-    uint8_t code[15];
-    bool user = pv_user(c);
-    int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code);
-    if (!c->exit.error_code && time_stamp(c, code, have))
-        return true;
-    /* CLI and STI, which IOPL may allow it; SYSRET, which is undefined before it is privileged */
-    bool flag = c->v.iopl == 3, undefined = !(c->v.efer & 1), own = user && !c->exit.error_code && (flag || undefined);
-    if (user && (c->mode != PV_TRAP || (!own && !c->exit.error_code)))
-        return false; /* a privileged instruction of the guest's own user mode: its kernel hears of it */
-    struct pv_decoded *slot = pv_decode(c, code, have);
-    if (!slot)
-        return c->why != PV_RUNNING;
-    bool of_user = own ? (flag && slot->reason == R_FLAG) || (undefined && slot->reason == R_SYSRET)
-                       : slot->reason == R_IRET || slot->reason == R_SEGMENT || slot->reason == R_FAR;
-    if (!slot->insn || slot->reason == R_MMIO || (user && !of_user))
-        return false;
     struct pv_entry *entry = pv_take(c, slot->reason, 0, slot->key == KEY_IN_ECX ? (int64_t)(uint32_t)*pv_register(c, PV_RCX) : slot->key);
     c->exit.insn = slot->insn;
     c->exit.length = slot->length;
@@ -115,12 +99,34 @@ static bool emulated(struct pv_vcpu *c)
     if (slot->reason == R_FLAG ? !before && c->v.interrupt_flag
                                : slot->reason == R_SEGMENT && slot->key == PV_SS && c->events_delivered == delivered && is_mov(slot))
         ENV32(c->env, ENV_HFLAGS) |= HF_INHIBIT_IRQ;
+}
+
+/* #GP: the instruction that the guest's kernel may not execute. */
+static bool emulated(struct pv_vcpu *c)
+{
+    uint8_t code[15];
+    bool user = pv_user(c);
+    int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code);
+    if (!c->exit.error_code && pv_time_stamp(c, code, have))
+        return true;
+    /* CLI and STI, which IOPL may allow it; SYSRET, which is undefined before it is privileged */
+    bool flag = c->v.iopl == 3, undefined = !(c->v.efer & 1), own = user && !c->exit.error_code && (flag || undefined);
+    if (user && (c->mode != PV_TRAP || (!own && !c->exit.error_code)))
+        return false; /* a privileged instruction of the guest's own user mode: its kernel hears of it */
+    struct pv_decoded *slot = pv_decode(c, code, have);
+    if (!slot)
+        return c->why != PV_RUNNING;
+    bool of_user = own ? (flag && slot->reason == R_FLAG) || (undefined && slot->reason == R_SYSRET)
+                       : slot->reason == R_IRET || slot->reason == R_SEGMENT || slot->reason == R_FAR;
+    if (!slot->insn || slot->reason == R_MMIO || (user && !of_user))
+        return false;
+    pv_emulate(c, slot);
     return true;
 }
 
 /* The trap behind an instruction that began with TF set (SDM vol. 3, 18.3.1.4), where the monitor was the processor: RIP has
  * left `rip`, and no event came instead. MOV to SS holds it off; it ends a HLT. */
-static __attribute__((noinline, cold)) void single_step(struct pv_vcpu *c, uint64_t rip, uint64_t delivered)
+__attribute__((noinline, cold)) void pv_single_step(struct pv_vcpu *c, uint64_t rip, uint64_t delivered)
 {
     if (c->why != PV_RUNNING || ENV64(c->env, ENV_RIP) == rip || c->events_delivered != delivered)
         return;
@@ -154,13 +160,16 @@ static void by_itself(struct pv_vcpu *c, int vector, bool software)
 static void on_interrupt(uc_engine *uc, uint32_t number, void *user)
 {
     struct pv_vcpu *c = user;
-    bool software = ENV32(c->env, ENV_EXCEPTION_IS_INT), instruction = false, stepping = ENV64(c->env, ENV_EFLAGS) & FLAG_TF;
-    uint64_t rip = ENV64(c->env, ENV_RIP), delivered = c->events_delivered;
     (void)uc;
     c->in_hook = true;
+    bool software = ENV32(c->env, ENV_EXCEPTION_IS_INT), instruction = false, own = pv_cache_exception(c, software ? -1 : (int)number);
+    bool stepping = !own && ENV64(c->env, ENV_EFLAGS) & FLAG_TF;
+    uint64_t rip = ENV64(c->env, ENV_RIP), delivered = c->events_delivered;
     ENV32(c->env, ENV_OLD_EXCEPTION) = 0xffffffff; /* else a second contributory fault arrives as a double fault */
     ENV32(c->env, ENV_EXCEPTION_IS_INT) = 0;       /* else the next exit has a stale RIP */
-    if (number == PV_LEAVE_BLOCK) {
+    if (own) {
+        /* nothing of the guest's */
+    } else if (number == PV_LEAVE_BLOCK) {
         leave_block(c);
         instruction = true;
     } else if (number >= SVM_BASE && number < SVM_LAST) {
@@ -190,8 +199,9 @@ static void on_interrupt(uc_engine *uc, uint32_t number, void *user)
         }
     }
     if (stepping && instruction)
-        single_step(c, rip, delivered);
+        pv_single_step(c, rip, delivered);
     pv_settle(c);
+    pv_cache_enter(c);
     c->in_hook = false;
 }
 
@@ -213,6 +223,7 @@ static bool on_invalid(uc_engine *uc, void *user)
         return true;
     }
     c->in_hook = true;
+    pv_cache_leave(c);
     if (ring_holds(c)) {
         int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code);
         if (pv_asks(c, code, have)) {
@@ -227,7 +238,7 @@ static bool on_invalid(uc_engine *uc, void *user)
                 siglongjmp(*c->abort_jump, 1);
             ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ;
             if (stepping)
-                single_step(c, rip, delivered);
+                pv_single_step(c, rip, delivered);
         } else {
             int at = pv_prefixes(code, have);
             bool icebp = at < have && code[at] == 0xf1; /* INT1: a debug exception behind it (SDM vol. 2, INT n) */
@@ -237,6 +248,7 @@ static bool on_invalid(uc_engine *uc, void *user)
         }
     }
     pv_settle(c);
+    pv_cache_enter(c);
     c->in_hook = false;
     return true;
 }

@@ -4,11 +4,13 @@
  * between blocks (hooks.c). */
 #include "vcpu.h"
 
+enum { SYSCALL_BYTES = 2 };
+
 static bool must_leave(struct pv_vcpu *c)
 {
     bool window = pv_hardware(c) && !c->window_open; /* an interrupt for a guest that cannot take it yet asks for one */
     return c->leave != PV_LEAVE_NONE || c->why != PV_RUNNING || (c->interrupt_pending && !c->call && (window || pv_interrupts_on(c))) || c->waiting
-        || c->now_ns >= c->deadline_ns || c->exits >= c->max_exits || c->flush_translations;
+        || c->now_ns >= c->deadline_ns || c->exits >= c->max_exits || c->flush_translations || pv_cache_steps(c);
 }
 
 /* Does not return where something is left to do between blocks. */
@@ -30,12 +32,16 @@ static void end_in_block(struct pv_vcpu *c, int how)
             pv_uc.raise_exception_err(c->env, PV_LEAVE_BLOCK, 0);
         }
     }
+    pv_cache_enter(c);
     c->in_hook = false;
 }
 
-static void begin_in_block(struct pv_vcpu *c)
+/* in_place: the instruction goes on behind the hook, so that where its kernel is being stepped (step.c) it still is. */
+static void begin_in_block(struct pv_vcpu *c, bool in_place)
 {
     c->in_hook = c->in_block = true;
+    if (!in_place || pv_user(c))
+        pv_cache_leave(c);
     if (!pv_level_holds(c))
         pv_stop(c, PV_ESCAPED, 0, "the guest runs at CPL %d at RIP %#llx", pv_cpl(c), (unsigned long long)ENV64(c->env, ENV_RIP));
 }
@@ -70,7 +76,7 @@ static struct pv_fault check_port(struct pv_vcpu *c, uint32_t port, int size)
 }
 
 /* An access to a port: an exit, unless the bitmap of the control block lets the guest have the port to itself (hardware). */
-static void access_port(struct pv_vcpu *c, int write, uint32_t port, int size, uint32_t value)
+void pv_access_port(struct pv_vcpu *c, int write, uint32_t port, int size, uint32_t value)
 {
     struct pv_entry *entry;
     bool passed = pv_hardware(c);
@@ -95,12 +101,12 @@ void pv_on_out(uc_engine *uc, uint32_t port, int size, uint32_t value, void *use
 {
     struct pv_vcpu *c = user;
     (void)uc;
-    begin_in_block(c);
+    begin_in_block(c, true);
     struct pv_fault fault = check_port(c, port, size);
     if (fault.vector >= 0) {
         fault_in_block(c, fault);
     } else {
-        access_port(c, 1, port, size, value);
+        pv_access_port(c, 1, port, size, value);
     }
     end_in_block(c, PV_LEAVE_ADVANCE);
 }
@@ -109,13 +115,13 @@ uint32_t pv_on_in(uc_engine *uc, uint32_t port, int size, void *user)
 {
     struct pv_vcpu *c = user;
     (void)uc;
-    begin_in_block(c);
+    begin_in_block(c, true);
     c->exit.value = 0;
     struct pv_fault fault = check_port(c, port, size);
     if (fault.vector >= 0) {
         fault_in_block(c, fault);
     } else {
-        access_port(c, 0, port, size, 0);
+        pv_access_port(c, 0, port, size, 0);
     }
     bool string = false;
     if (must_leave(c) && c->leave == PV_LEAVE_NONE && c->why != PV_RAISED && pv_length_here(c, &string) && !string) {
@@ -126,14 +132,37 @@ uint32_t pv_on_in(uc_engine *uc, uint32_t port, int size, void *user)
     return (uint32_t)c->exit.value;
 }
 
+/* The cache's own. Nothing of a block is left to run behind it, so handlers may do what they may between blocks. */
+static void on_callout(struct pv_vcpu *c)
+{
+    c->in_hook = true;
+    pv_callout(c);
+    if (pv_cache_runs(c)) { /* still, or again: its RIP is set */
+        c->in_hook = false;
+        return;
+    }
+    if (must_leave(c)) {
+        c->leave = PV_LEAVE_STAY;
+        c->in_hook = false;
+        pv_uc.raise_exception_err(c->env, PV_LEAVE_BLOCK, 0);
+    }
+    pv_cache_enter(c);
+    ENV64(c->env, ENV_RIP) -= SYSCALL_BYTES; /* the engine adds it when the hook returns */
+    c->in_hook = false;
+}
+
 void pv_on_syscall(uc_engine *uc, void *user)
 {
     struct pv_vcpu *c = user;
+    if (pv_cache_runs(c)) {
+        on_callout(c);
+        return;
+    }
     uint8_t code[15];
     int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code), length = pv_length(code, have);
     bool locked = pv_locked(code, have);
     (void)uc;
-    begin_in_block(c);
+    begin_in_block(c, false);
     uint64_t start = c->timing ? pv_clock_ns() : 0;
     struct pv_entry *entry = pv_hardware(c) ? NULL : pv_take(c, R_SYSCALL, 0, 0); /* none: the processor enters by itself */
     c->system_calls += !entry;
@@ -150,7 +179,7 @@ void pv_on_syscall(uc_engine *uc, void *user)
 void pv_on_sysenter(uc_engine *uc, void *user)
 {
     (void)uc;
-    begin_in_block(user);
+    begin_in_block(user, false);
     fault_in_block(user, PV_FAULT(VEC_UD)); /* as AMD's processors in long mode (APM vol. 3, SYSENTER) */
     end_in_block(user, PV_LEAVE_STAY);
 }

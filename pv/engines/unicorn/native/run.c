@@ -64,6 +64,7 @@ static void enter_engine(struct pv_vcpu *c)
     if (sigsetjmp(here, 0)) {
         char bytes[64];
         c->dead = true;
+        pv_cache_leave(c);
         if (pv_cpl(c) < c->ring) /* a null SS, and the abort before the engine told of the block behind it */
             put_ring_back(c);
         describe_bytes(c, bytes, sizeof bytes);
@@ -71,7 +72,11 @@ static void enter_engine(struct pv_vcpu *c)
                 (unsigned long long)ENV64(c->env, ENV_RIP), bytes);
     } else {
         do {
+            pv_cache_enter(c);
+            if (c->why != PV_RUNNING || c->waiting)
+                break;
             error = pv_uc.emu_start(c->uc, ENV64(c->env, ENV_RIP), 0, 0, 0);
+            pv_cache_leave(c);
             if (c->escaped)
                 hold_ring(c);
             else

@@ -65,6 +65,16 @@ static bool protect(struct pv_vcpu *c, uint64_t gfn)
     return changed;
 }
 
+/* No entry of the shadow lets `gfn` be written from now on. */
+void pv_shadow_protect(struct pv_vcpu *c, uint64_t gfn)
+{
+    if (protect(c, gfn))
+        pv_uc.tlb_flush(c->cpu);
+}
+
+/* A frame that may not be written unseen: a table that is shadowed, or code that was translated. */
+static bool guarded(struct pv_vcpu *c, uint64_t gfn) { return c->shadow.tracked[gfn] || pv_cache_guards(c, gfn); }
+
 static void add_unsync(struct pv_shadow *s, uint32_t page)
 {
     if (!s->pages[page].unsync) {
@@ -90,7 +100,7 @@ static void fill_direct(struct pv_vcpu *c, uint32_t page, uint64_t gfn)
     for (uint32_t i = 0; i < 512 && gfn + i < frames(c); i++) {
         if (pv_is_device(c, (gfn + i) * PV_PAGE))
             continue;
-        bool writable = !c->shadow.tracked[gfn + i];
+        bool writable = !guarded(c, gfn + i);
         pv_page(&c->pool, page)[i] = (gfn + i) << 12 | PTE_P | PTE_U | PTE_A | PTE_D | (writable ? PTE_W : 0);
         if (writable)
             set_mapped(c, gfn + i, page * 512 + i);
@@ -131,6 +141,7 @@ static void drop_everything(struct pv_vcpu *c)
     s->unsync_count = 0;
     pv_pool_reset(&c->pool, FIRST_PAGE);
     s->zaps++;
+    s->epoch++;
 }
 
 static bool room(struct pv_vcpu *c, uint32_t pages)
@@ -178,7 +189,7 @@ static void expect_write(struct pv_vcpu *c, uint64_t gva)
             break;
         table = (g & PV_FRAME) >> 12;
     }
-    if (table >= frames(c) || !s->tracked[table])
+    if (table >= frames(c) || !s->tracked[table] || pv_cache_guards(c, table))
         return;
     uint32_t by = s->mapped_by[table];
     if (!by || by == MANY)
@@ -214,6 +225,7 @@ static bool sync_page(struct pv_vcpu *c, uint32_t page)
         }
     }
     c->shadow.syncs++;
+    c->shadow.epoch += changed;
     return changed;
 }
 
@@ -237,7 +249,7 @@ static void sweep(struct pv_vcpu *c)
                 continue;
             if (s->pages[page].level)
                 *entry = s->pages[page_of(*entry)].live == DYING ? 0 : *entry;
-            else if (*entry & PTE_W && s->tracked[(*entry & PV_FRAME) >> 12])
+            else if (*entry & PTE_W && guarded(c, (*entry & PV_FRAME) >> 12))
                 *entry &= ~(uint64_t)PTE_W;
         }
     for (uint32_t page = FIRST_PAGE; page < c->pool.used; page++)
@@ -247,6 +259,7 @@ static void sweep(struct pv_vcpu *c)
                 link = &s->pages[*link].hash_next;
             *link = s->pages[page].hash_next;
             s->pages[page] = (struct pv_shadow_page){ 0 };
+            s->epoch++;
             pv_pool_give(&c->pool, page);
         }
 }
@@ -324,8 +337,10 @@ void pv_shadow_invalidate(struct pv_vcpu *c, uint64_t gva)
         if (!level) {
             struct pv_shadow_page *p = &s->pages[page];
             uint64_t *guest = (uint64_t *)(c->ram + (tag_gfn(p->tag) << 12));
-            if (!tag_direct(p->tag) && p->unsync && entry_stale(c, 0, *entry, guest[gva >> 12 & 511]))
+            if (!tag_direct(p->tag) && p->unsync && entry_stale(c, 0, *entry, guest[gva >> 12 & 511])) {
                 *entry = 0;
+                s->epoch++;
+            }
             break;
         }
         page = page_of(*entry);
@@ -338,8 +353,11 @@ void pv_shadow_invalidate(struct pv_vcpu *c, uint64_t gva)
 
 void pv_shadow_note_write(struct pv_vcpu *c, uint64_t gpa)
 {
-    if (gpa < c->ram_size && c->shadow.tracked[gpa / PV_PAGE])
+    if (gpa >= c->ram_size)
+        return;
+    if (c->shadow.tracked[gpa / PV_PAGE])
         unsync_frame(c, gpa / PV_PAGE);
+    pv_cache_written(c, gpa / PV_PAGE);
 }
 
 /* A page fault of the processor: the guest's own, which it gets, or one that filling the shadow answers.
@@ -362,8 +380,13 @@ struct pv_fault pv_shadow_fault(struct pv_vcpu *c, uint64_t gva, uint32_t error)
         drop_everything(c);
         pv_shadow_load(c, c->v.cr3);
     }
-    if (access & PF_W)
+    if (pv_cache_claims(c, gva))
+        pv_cache_place(c);
+    if (access & PF_W) {
+        if (pv_cache_guards(c, mapping.gpa / PV_PAGE))
+            pv_cache_store(c);
         pv_shadow_note_write(c, mapping.gpa);
+    }
     uint64_t table = c->v.cr3 & PV_FRAME, g = 0;
     uint32_t page = s->root;
     for (int level = 3;; level--) {
@@ -382,7 +405,7 @@ struct pv_fault pv_shadow_fault(struct pv_vcpu *c, uint64_t gva, uint32_t error)
         }
         if (!level) {
             uint64_t gfn = (g & PV_FRAME) >> 12;
-            if (s->tracked[gfn])
+            if (guarded(c, gfn))
                 flags &= ~(uint64_t)PTE_W;
             if (*entry & PTE_P && ((*entry & PV_FRAME) >> 12 != gfn || (*entry & PTE_W && !(flags & PTE_W))))
                 pv_uc.tlb_flush_page(c->cpu, gva & ~(PV_PAGE - 1)); /* no longer known here, so nowhere else either */
@@ -401,6 +424,7 @@ struct pv_fault pv_shadow_fault(struct pv_vcpu *c, uint64_t gva, uint32_t error)
         page = page_for(c, tag);
         *entry = pv_page_gpa(page) | flags;
         /* Another way to tables that may hold stale entries: nobody has to invalidate addresses that were not mapped. */
+        s->epoch += old & PTE_P && page_of(old) != page;
         if (old & PTE_P ? page_of(old) != page : known)
             if (sync_unsync(c) || old & PTE_P)
                 pv_uc.tlb_flush(c->cpu);

@@ -77,7 +77,7 @@ const struct pv_field pv_fields[] = {
     PLAIN(pool.used), PLAIN(pool.free_head),
     PLAIN(tables.active), PLAIN(tables.common),
     PLAIN(shadow.unsync_count), PLAIN(shadow.root), PLAIN(shadow.fills), PLAIN(shadow.table_writes), PLAIN(shadow.guest_faults),
-    PLAIN(shadow.syncs), PLAIN(shadow.zaps), PLAIN(shadow.roots), PLAIN(shadow.root_hits),
+    PLAIN(shadow.syncs), PLAIN(shadow.zaps), PLAIN(shadow.roots), PLAIN(shadow.root_hits), PLAIN(shadow.epoch),
     { "traps", offsetof(struct pv_vcpu, traps), sizeof(struct pv_trap), 256, sizeof(struct pv_trap), false, ALL, ALL, ALL },
     PLAIN(kernel_stack), PLAIN(syscall_entry), PLAIN(upcall_rip), PLAIN(call_return),
     PLAIN(exits), PLAIN(now_ns), PLAIN(deadline_ns),
@@ -148,6 +148,7 @@ void pv_state_settle(struct pv_vcpu *c)
     c->leave = PV_LEAVE_NONE;
     if (pv_hardware(c)) /* what exits is this machine's to say, and no file's */
         pv_hardware_controls(c);
+    pv_cache_restored(c);
     pv_uc.tlb_flush(c->cpu);
 }
 
@@ -156,7 +157,11 @@ void pv_forget_code(struct pv_vcpu *c, uint64_t start, uint64_t end)
 {
     if (start || end != c->ram_size)
         pv_uc.tb_invalidate_phys_range(c->uc, start, end);
-    else
+    else if (c->cache)
+        pv_cache_forget(c);
+    for (uint64_t gfn = start / PV_PAGE; c->cache && gfn * PV_PAGE < end && gfn * PV_PAGE < c->ram_size; gfn++)
+        pv_cache_written(c, gfn);
+    if (!start && end == c->ram_size)
         pv_uc.ctl(c->uc, UC_CTL_WRITE(UC_CTL_TB_FLUSH, 0));
 }
 

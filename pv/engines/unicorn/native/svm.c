@@ -13,6 +13,7 @@ enum { CR_READ = 0x00, CR_WRITE = 0x10, DR_READ = 0x20, DR_WRITE = 0x30, EXCEPTI
 enum { VMCB_MSR_MAP = 0x48, VMCB_EXIT_INFO_2 = 0x80 }; /* offsets in the control area */
 enum { MSR_MAP_READ = 1, NESTED_LONG_PAE_NX = 7, MAP_ALL = 15 };
 #define BIT(code) (1ull << ((code) - INSTRUCTION))
+#define TABLE_READS (BIT(0x66) | BIT(0x67) | BIT(0x68) | BIT(0x69))
 
 /* What every guest runs under: CPUID exits. Nothing else is intercepted until it is asked for. */
 void pv_guest_mode_start(struct pv_vcpu *c)
@@ -20,6 +21,10 @@ void pv_guest_mode_start(struct pv_vcpu *c)
     ENV32(c->env, ENV_HFLAGS) |= HF_GUEST;
     ENV32(c->env, ENV_HFLAGS2) |= HF2_GIF;
     ENV64(c->env, ENV_INTERCEPT) = BIT(CPUID);
+    if (c->cache) { /* as a processor with UMIP has CPL 3 fault: SGDT, SIDT, SLDT, STR, SMSW. At CPL 1 none of them runs */
+        ENV64(c->env, ENV_INTERCEPT) |= TABLE_READS;
+        ENV16(c->env, ENV_INTERCEPT_CR_READ) = 1;
+    }
 }
 
 /* Nested tables that map all of guest memory at its own gpa, and the pages of the control block. False: no pages left. */
@@ -100,8 +105,8 @@ void pv_see_registers(struct pv_vcpu *c)
 static const struct { uint16_t first, last; uint32_t reason; uint8_t write; bool instruction, insn; } rows[] = {
     { CR_READ, CR_READ + 15, R_CR, 0, true, true }, { CR_WRITE, CR_WRITE + 15, R_CR, 1, true, true },
     { DR_READ, DR_READ + 15, R_DR, 0, true, true }, { DR_WRITE, DR_WRITE + 15, R_DR, 1, true, true },
-    { EXCEPTION, EXCEPTION + 31, R_EXCEPTION, 0, false, false }, { 0x6a, 0x6b, R_GDTR_IDTR, 0, true, true },
-    { 0x6c, 0x6d, R_LDTR_TR, 0, true, true }, { RDTSC, RDTSC, R_RDTSC, 0, true, false }, { 0x6f, 0x6f, R_RDPMC, 0, true, false },
+    { EXCEPTION, EXCEPTION + 31, R_EXCEPTION, 0, false, false }, { 0x66, 0x67, R_GDTR_IDTR, 0, true, true }, { 0x68, 0x69, R_LDTR_TR, 0, true, true },
+    { 0x6a, 0x6b, R_GDTR_IDTR, 0, true, true }, { 0x6c, 0x6d, R_LDTR_TR, 0, true, true }, { RDTSC, RDTSC, R_RDTSC, 0, true, false }, { 0x6f, 0x6f, R_RDPMC, 0, true, false },
     { CPUID, CPUID, R_CPUID, 0, true, false }, { INVD, INVD, R_INVD, 0, true, false }, { 0x77, 0x77, R_PAUSE, 0, true, false },
     { 0x78, 0x78, R_HLT, 0, true, false }, { 0x79, 0x79, R_INVLPG, 0, true, true }, { MSR, MSR, R_MSR_READ, 0, true, false },
     { VMMCALL, VMMCALL, R_VMCALL, 0, true, false }, { WBINVD, WBINVD, R_WBINVD, 0, true, false },

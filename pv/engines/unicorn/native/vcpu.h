@@ -47,6 +47,7 @@ struct pv_shadow {
     uint8_t *tracked;   /* for each guest frame: is it a shadowed table that is write-protected */
     uint32_t *mapped_by; /* for each guest frame: which shadow entry maps it writable: 0 none, ~0 several, else index + 1 */
     uint64_t fills, table_writes, guest_faults, syncs, zaps, roots, root_hits;
+    uint64_t epoch; /* moves on with each entry that is dropped: what was concluded from the guest's tables may be no more */
 };
 
 enum { PV_SPACES = 4096, PV_SHADOW_FIRST = 2 /* the pool's first page that a shadow may use */ };
@@ -120,6 +121,7 @@ struct pv_vcpu {
     struct pv_shadow shadow;
     struct pv_tables tables;
     struct pv_apic apic;
+    struct pv_cache *cache; /* cache.h; NULL where the guest's kernel runs as it is */
     /* paravirt */
     struct pv_trap traps[256];
     uint64_t kernel_stack, syscall_entry, upcall_rip;
@@ -213,6 +215,25 @@ void pv_shadow_invalidate(struct pv_vcpu *c, uint64_t gva);
 void pv_shadow_flush(struct pv_vcpu *c);
 void pv_shadow_note_write(struct pv_vcpu *c, uint64_t gpa);
 struct pv_fault pv_shadow_fault(struct pv_vcpu *c, uint64_t gva, uint32_t error);
+void pv_shadow_protect(struct pv_vcpu *c, uint64_t gfn);
+/* cache.c, cache_blocks.c, cache_tables.c, callout.c: none does anything without a cache */
+bool pv_cache_open(struct pv_vcpu *c, uint32_t pages);
+void pv_cache_close(struct pv_vcpu *c);
+uint64_t pv_cache_memory(struct pv_vcpu *c, uint8_t **base);
+void pv_cache_leave(struct pv_vcpu *c);
+void pv_cache_enter(struct pv_vcpu *c);
+bool pv_cache_exception(struct pv_vcpu *c, int vector);
+bool pv_cache_written(struct pv_vcpu *c, uint64_t gfn);
+bool pv_cache_guards(const struct pv_vcpu *c, uint64_t gfn);
+void pv_cache_store(struct pv_vcpu *c);
+bool pv_cache_claims(struct pv_vcpu *c, uint64_t gva);
+void pv_cache_place(struct pv_vcpu *c);
+void pv_cache_rebake(struct pv_vcpu *c, uint8_t which);
+void pv_cache_forget(struct pv_vcpu *c);
+void pv_cache_restored(struct pv_vcpu *c);
+bool pv_cache_runs(const struct pv_vcpu *c);
+bool pv_cache_steps(const struct pv_vcpu *c);
+void pv_callout(struct pv_vcpu *c);
 /* device.c */
 bool pv_windows_set(struct pv_vcpu *c);
 bool pv_is_device(struct pv_vcpu *c, uint64_t gpa);
@@ -284,7 +305,12 @@ void pv_take_gil(struct pv_vcpu *c);
 struct pv_entry *pv_take(struct pv_vcpu *c, uint32_t reason, int write, int64_t key);
 void pv_answer(struct pv_vcpu *c, struct pv_entry *entry);
 void pv_time(struct pv_entry *entry, uint64_t start);
+void pv_open_window(struct pv_vcpu *c);
 void pv_close_window(struct pv_vcpu *c);
+bool pv_time_stamp(struct pv_vcpu *c, const uint8_t *code, int have);
+void pv_emulate(struct pv_vcpu *c, struct pv_decoded *slot);
+void pv_single_step(struct pv_vcpu *c, uint64_t rip, uint64_t delivered);
+void pv_access_port(struct pv_vcpu *c, int write, uint32_t port, int size, uint32_t value);
 bool pv_has_error_code(int vector);
 enum { PV_LEAVE_BLOCK = 0xe00 }; /* the private exception by which a hook leaves its block */
 void pv_on_out(uc_engine *uc, uint32_t port, int size, uint32_t value, void *user);
@@ -311,10 +337,11 @@ int pv_msr_row(uint32_t index);
 const struct pv_row *pv_row_for(struct pv_vcpu *c, uint32_t reason, int write, int64_t key);
 void pv_histogram_add(struct pv_histogram *h, uint64_t ns);
 enum { PV_NATIVE_NONE, PV_NATIVE_REFLECT, PV_NATIVE_SHADOW_FAULT, PV_NATIVE_SYSCALL };
-/* the four ways into Python; core.pyx fills them in. Each is called with the GIL held. */
+/* the five ways into Python; core.pyx fills them in. Each is called with the GIL held. */
 struct pv_python {
     void (*answer)(struct pv_vcpu *c, struct pv_entry *entry);
     bool (*decode)(struct pv_vcpu *c, struct pv_decoded *slot, const uint8_t *code, int size);
+    bool (*translate)(struct pv_vcpu *c, uint64_t rip, const uint8_t *code, uint32_t size, uint32_t room, bool checked, uint32_t most);
     int (*acknowledge)(struct pv_vcpu *c);
     void (*deadline)(struct pv_vcpu *c);
 };

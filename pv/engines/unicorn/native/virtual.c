@@ -48,8 +48,26 @@ static void load(struct pv_vcpu *c, enum pv_which which, uint64_t value)
     }
 }
 
+/* What translated code has as a constant (pv.translate.block, Bakes). */
+static uint8_t baked(enum pv_which which, uint64_t changed)
+{
+    enum { GDTR = 1, IDTR = 2, LDTR = 4, TR = 8, CR0 = 16, CR4 = 64, EM_ONLY = 128, CR0_EM = 4 };
+    switch (which) {
+    case PV_GDT_BASE: case PV_GDT_LIMIT: return GDTR;
+    case PV_IDT_BASE: case PV_IDT_LIMIT: return IDTR;
+    case PV_LDT_SELECTOR: return LDTR;
+    case PV_TR_SELECTOR: return TR;
+    case PV_CR0: return CR0 | (changed & CR0_EM ? EM_ONLY : 0);
+    case PV_CR4: return CR4;
+    default: return 0;
+    }
+}
+
 void pv_virtual_set(struct pv_vcpu *c, enum pv_which which, uint64_t value)
 {
+    uint64_t changed = c->cache ? pv_virtual_get(c, which) ^ value : 0;
+    if (changed)
+        pv_cache_rebake(c, baked(which, changed));
     memcpy((uint8_t *)c + places[which].at, &value, places[which].size);
     if (pv_hardware(c))
         load(c, which, value);

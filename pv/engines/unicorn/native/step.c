@@ -1,0 +1,107 @@
+/* One instruction of the guest's kernel, outside the cache: done by the monitor, where it is one of those that the monitor
+ * emulates, else in place, at its own address and CPL 1, with TF set: for code that cannot be translated, for a store to the
+ * page that it stands on, and in the shadow of STI and MOV to SS. */
+#include "cache.h"
+
+enum { FLAG_TF = 1 << 8, FLAG_RF = 1 << 16, FLAG_VM = 1 << 17, POPF_16 = 0xffff, PUSHF = 0x9c, POPF = 0x9d };
+
+bool pv_push_flags(struct pv_vcpu *c, int bytes, uint64_t next)
+{
+    uint64_t flags = pv_rflags(c) & ~(uint64_t)(FLAG_RF | FLAG_VM), rsp = *pv_register(c, PV_RSP) - (uint64_t)bytes;
+    struct pv_fault fault = pv_linear(c, rsp, &flags, (uint64_t)bytes, true, false);
+    if (fault.vector >= 0) {
+        pv_happens(c, fault);
+        return false;
+    }
+    *pv_register(c, PV_RSP) = rsp;
+    ENV64(c->env, ENV_RIP) = next;
+    return true;
+}
+
+bool pv_pop_flags(struct pv_vcpu *c, int bytes, uint64_t next)
+{
+    uint64_t flags = 0, before = pv_rflags(c), mask = bytes == 2 ? POPF_16 : UINT64_MAX;
+    struct pv_fault fault = pv_linear(c, *pv_register(c, PV_RSP), &flags, (uint64_t)bytes, false, false);
+    if (fault.vector >= 0) {
+        pv_happens(c, fault);
+        return false;
+    }
+    *pv_register(c, PV_RSP) += (uint64_t)bytes;
+    ENV64(c->env, ENV_RIP) = next;
+    pv_set_rflags(c, ((flags & mask) | (before & ~mask)) & ~(uint64_t)(FLAG_RF | FLAG_VM));
+    return true;
+}
+
+/* IN and OUT, not of strings: E4-E7 with a number, EC-EF with DX (SDM vol. 2, IN). */
+static void port(struct pv_vcpu *c, const uint8_t *code, int have)
+{
+    int at = pv_prefixes(code, have), length = pv_length(code, have);
+    uint8_t opcode = code[at];
+    bool write = opcode & 2;
+    int size = !(opcode & 1) ? 1 : memchr(code, 0x66, (size_t)at) && !(at && (code[at - 1] & 0xf8) == 0x48) ? 2 : 4;
+    uint32_t number = opcode & 8 ? (uint16_t)*pv_register(c, PV_RDX) : code[at + 1];
+    uint64_t *rax = pv_register(c, PV_RAX), mask = size == 4 ? UINT32_MAX : (1ull << 8 * size) - 1, next = ENV64(c->env, ENV_RIP) + (uint64_t)length;
+    c->in_block = true; /* handlers of ports answer as they do inside one: they say nothing, or what is to come of it */
+    pv_access_port(c, write, number, size, (uint32_t)(*rax & mask));
+    c->in_block = false;
+    int how = c->leave;
+    c->leave = PV_LEAVE_NONE;
+    if (how == PV_LEAVE_FAULT)
+        pv_deliver(c, c->leave_fault.vector, c->leave_fault.has_error, c->leave_fault.error, PV_EXCEPTION);
+    if (how != PV_LEAVE_NONE || c->why == PV_RAISED) /* it is not done */
+        return;
+    ENV64(c->env, ENV_RIP) = next;
+    if (!write)
+        *rax = size == 4 ? (uint32_t)c->exit.value : (*rax & ~mask) | (c->exit.value & mask);
+}
+
+/* Carry out the instruction at RIP, which is the monitor's: an exit, as if it had trapped. */
+void pv_service(struct pv_vcpu *c, struct pv_decoded *slot, const uint8_t *code, int have)
+{
+    if (slot->reason == R_IO) {
+        port(c, code, have);
+    } else if (slot->reason == R_CPUID) {
+        struct pv_entry *entry = pv_take(c, R_CPUID, 0, (uint32_t)*pv_register(c, PV_RAX));
+        c->exit.length = slot->length;
+        pv_answer(c, entry);
+    } else if (!pv_time_stamp(c, code, have)) {
+        pv_emulate(c, slot);
+    }
+}
+
+/* True: the guest's RIP is where the engine is to go on, for one instruction. False: it is done, or a fault of it delivered. */
+bool pv_step(struct pv_vcpu *c)
+{
+    struct pv_cache *k = c->cache;
+    uint8_t code[15];
+    uint64_t rip = ENV64(c->env, ENV_RIP), delivered = c->events_delivered;
+    bool trap = ENV64(c->env, ENV_EFLAGS) & FLAG_TF;
+    int have = pv_fetch(c, rip, code), at = pv_prefixes(code, have);
+    struct pv_decoded *slot = NULL;
+    k->shadow = ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ;
+    ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ;
+    k->step = k->stepped = false;
+    k->counts.steps++;
+    if (at < have && (code[at] == PUSHF || code[at] == POPF)) {
+        int bytes = memchr(code, 0x66, (size_t)at) ? 2 : 8;
+        (code[at] == PUSHF ? pv_push_flags : pv_pop_flags)(c, bytes, rip + (uint64_t)at + 1);
+    } else {
+        slot = have ? pv_decode(c, code, have) : NULL;
+        if (c->why != PV_RUNNING)
+            return false;
+        if (!slot || !slot->insn || slot->reason == R_MMIO) {
+            k->step = true;
+            k->step_rip = rip;
+            k->own_flag = !trap;
+            ENV64(c->env, ENV_EFLAGS) |= FLAG_TF;
+            k->where = PV_IN_PLACE;
+            k->resumable = false;
+            return true;
+        }
+        pv_service(c, slot, code, have);
+    }
+    k->shadow = false;
+    if (trap)
+        pv_single_step(c, rip, delivered);
+    return false;
+}
