@@ -78,7 +78,7 @@ def jump_by_table(choose: Random) -> Piece:
 @kind(2)
 def jump_to_nowhere_by_memory(choose: Random) -> Piece:
     """A pointer that cannot be read, or that leads where nothing is: the fault is at the branch, or at its target."""
-    where = choose.choice((at.UNMAPPED, at.NOT_CANONICAL, at.WINDOW + 0x9FFC, (1 << 64) - 4))
+    where = choose.choice((at.UNMAPPED, at.NOT_CANONICAL, (1 << 47) - 4, (1 << 64) - 4))
     form = choose.choice((b"\xff\x23", b"\xff\x13", b"\x64\xff\x13"))
     if choose.random() < 0.5:
         return Piece(INC_EAX + move(3, where) + form)

@@ -54,7 +54,7 @@ def patch(choose: Random, place: int) -> bytes:
         return memory_form(b"\xc6", 0, place + choose.randrange(1, 5)) + choose.randbytes(1)
     code = choose.choice(GAPS)
     if len(code) <= 2:
-        return memory_form(b"\xc6", 0, place + at.FUNCTION_GAP + choose.randrange(7)) + code[:1]
+        return memory_form(b"\x66\xc7", 0, place + at.FUNCTION_GAP + choose.randrange(7)) + code.ljust(2, b"\x90")
     return store(place + at.FUNCTION_GAP, int.from_bytes(code.ljust(8, b"\x90"), "little"))
 
 
@@ -148,19 +148,32 @@ def moved_under_itself(choose: Random) -> Piece:
     """A function that loads CR3 goes on in what the other address space has at its address, or has not."""
     page, root = choose.randrange(at.CODE_FRAMES_MOST), choose.choice((at.ROOT, at.OTHER_ROOT))
     place = at.CODE_WINDOW + 0x1000 * page + at.FUNCTION_BYTES * choose.randrange(at.FUNCTIONS)
-    write = memory_form(b"\xc7", 0, place + at.FUNCTION_GAP) + b"\x0f\x22\xdd\x90"  # MOV CR3, RBP
+    write = store(place + at.FUNCTION_GAP, int.from_bytes(move(5, root) + b"\x0f\x22\xdd", "little"))  # MOV CR3, RBP
     flags = choose.choice((PRESENT_RWU, PRESENT_RWU, PRESENT_RWU | NX, 0))
     entry = at.OTHER_TABLE + 8 * (at.CODE_PAGE + page)
     change = store(entry, at.CODE_FRAMES + 0x1000 * (page ^ 1) | flags) + invalidate(page)
-    return Piece(write + change + move(5, root) + call(place))
+    return Piece(write + change + call(place))
 
 
 @kind(2)
 def ends_of_the_linear_space(choose: Random) -> Piece:
     """Jumps to the last bytes below the hole, to the hole, and to the last bytes of all."""
-    edges = (1 << 47, (1 << 64) - (1 << 47), 1 << 64)
-    place = choose.choice((*edges, *(edge - 1 for edge in edges), 1 << 63)) & (1 << 64) - 1
+    low, high = 1 << 47, (1 << 64) - (1 << 47)
+    place = choose.choice((low - 1, low, high - 1, high, (1 << 64) - 1, 1 << 63))
     return Piece(move(3, place) + choose.choice((b"\xff\xd3", b"\xff\xe3", b"\x53\xc3")))
+
+
+@kind(1, erratum="code at linear address 0")
+def code_at_address_zero(choose: Random) -> Piece:
+    """INT3 written there, and run."""
+    return Piece(move(3, 0) + b"\xc6\x03\xcc" + choose.choice((b"\xff\xd3", b"\xff\xe3", b"\x53\xc3")))
+
+
+@kind(1, erratum="code that runs on into a page that is not there")
+def running_on(_choose: Random) -> Piece:
+    """INC EAX in the last two bytes of what is mapped."""
+    begin = at.CODE_WINDOW + 0x1000 * at.CODE_FRAMES_MOST - 2
+    return Piece(move(3, begin) + b"\x66\xc7\x03\xff\xc0\xff\xd3")
 
 
 @kind(2)
