@@ -70,20 +70,18 @@ def transfer_rows(vcpu: Vcpu, owner: str) -> list[Row]:
         if selector & 3 != USER or exit.cpl == USER:
             vcpu.far_transfer(selector, rip, rsp)
             return AGAIN
-        try:
-            user_rsp, user_ss = popped(vcpu, rsp, size, 2)
-        except GuestFault as unreadable:
-            raise code_fault(selector, rip, rsp) or unreadable from None  # CS is looked at before the stack's rest
+        check_code(selector, rip, rsp)
+        user_rsp, user_ss = popped(vcpu, rsp, size, 2)
         outward.far_transfer(selector, rip, (user_rsp + release) & MASK_64, user_ss & 0xFFFF)
         return AGAIN
 
-    def code_fault(selector: int, rip: int, rsp: int) -> GuestFault | None:
-        """What the selector of an outward return raises by itself: of a null SS only the error code 0 is left."""
+    def check_code(selector: int, rip: int, rsp: int) -> None:
+        """Raise what CS raises in an outward return: it comes before RSP and SS are read, and with a code of its own."""
         try:
             outward.far_transfer(selector, rip, rsp, 0)
-        except GuestFault as fault:
-            return fault if fault.error_code or fault.vector != GENERAL_PROTECTION else None
-        raise AssertionError("a null SS at CPL 3")
+        except GuestFault as fault:  # of a null SS, if of nothing else
+            if fault.error_code or fault.vector != GENERAL_PROTECTION or not selector_error(selector):
+                raise
 
     def iretq(_exit: InstructionExit) -> Reply:
         interrupt_return()

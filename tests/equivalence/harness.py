@@ -264,6 +264,6 @@ def furniture() -> tuple[tuple[int, bytes], ...]:
         (at.SECOND_TSS, task_state()),
         (at.LDT, ldt),
         (at.STACK, (at.CODE + at.SLOT_BYTES * at.SLOTS_MOST).to_bytes(8, "little") * 16),  # where RET goes from no CALL
-        (at.CODE_FRAMES, b"".join(functions(frame) for frame in range(at.CODE_FRAMES_MOST))),
+        (at.CODE_FRAMES, b"".join(map(functions, range(at.CODE_FRAMES_MOST))).ljust(at.END - at.CODE_FRAMES, b"\xcc")),
         *((page, struct.pack(f"<{len(entries)}Q", *entries)) for page, entries in tables().items()),
     )

@@ -121,14 +121,14 @@ def often_written(choose: Random) -> Piece:
 def string_over_code(choose: Random) -> Piece:
     """REP STOSB over the instructions behind it."""
     fill = b"\xb9" + signed(choose.randrange(1, 13)) + b"\xb0" + bytes([choose.choice(SINGLES)]) + b"\xf3\xaa"
-    return Piece(b"\x48\x8d\x3d" + signed(len(fill)) + fill + (INC_EAX + INC_EBX) * 3 + KEEP_EBX)
+    return Piece(b"\xfc\x48\x8d\x3d" + signed(len(fill)) + fill + (INC_EAX + INC_EBX) * 3 + KEEP_EBX)
 
 
 @kind(3)
 def code_over_code(choose: Random) -> Piece:
     """REP MOVSB of other instructions of the slot over those behind it."""
     size = choose.choice((2, 4, 6, 8))
-    begin = text(f"lea rsi, [rip + 24]; lea rdi, [rip + 7]; mov ecx, {size}; rep movsb")
+    begin = text(f"cld; lea rsi, [rip + 24]; lea rdi, [rip + 7]; mov ecx, {size}; rep movsb")
     return Piece(begin + INC_EAX * 4 + b"\xeb\x08" + pairs(choose, 4))
 
 
@@ -136,7 +136,7 @@ def code_over_code(choose: Random) -> Piece:
 def string_over_itself(choose: Random) -> Piece:
     """REP STOSB that begins behind, or before, its own two bytes and writes over them on its way."""
     count, fill = choose.randrange(1, 12), choose.choice((0x90, 0xF8, 0xF9, 0xFC))
-    begin = b"\x48\x8d\x3d" + signed(11 - choose.randrange(5)) + b"\xb9" + signed(count) + b"\xb0" + bytes([fill])
+    begin = b"\xfc\x48\x8d\x3d" + signed(11 - choose.randrange(5)) + b"\xb9" + signed(count) + b"\xb0" + bytes([fill])
     return Piece(begin + b"\x90" * 4 + b"\xf3\xaa" + b"\x90" * 12)
 
 
@@ -159,14 +159,14 @@ def code_moved(choose: Random) -> Piece:
     """A function of the slot's copied elsewhere by REP MOVSB, and called there; relative operands move along."""
     place = move(7, choose.choice(FRESH) + choose.choice((0, 0x20, 0xF0)))
     code = place + move(1, 16) + b"\xf3\xa4" + place + b"\xff\xd7\xeb\x10"
-    return Piece(b"\x48\x8d\x35" + signed(len(code)) + code + text(choose.choice(MOVABLE)).ljust(16, b"\xcc"))
+    return Piece(b"\xfc\x48\x8d\x35" + signed(len(code)) + code + text(choose.choice(MOVABLE)).ljust(16, b"\xcc"))
 
 
 @kind(2)
 def long_straight_block(choose: Random) -> Piece:
     """Hundreds of instructions in a row, longer than any block may be."""
     pattern = choose.choice((b"\xff\xc3\xff\xc0", b"\x90\x90\x90\x90", b"\xff\xc2\x90\xf5", b"\x48\xff\xc3\x90"))
-    begin = move(7, choose.choice((at.DATA + 0x1000, at.FRAMES + 0x6000))) + b"\x57"
+    begin = b"\xfc" + move(7, choose.choice((at.DATA + 0x1000, at.FRAMES + 0x6000))) + b"\x57"
     fill = move(0, int.from_bytes(pattern, "little")) + move(1, choose.choice((33, 64, 65, 130, 500))) + b"\xf3\xab"
     return Piece(begin + fill + b"\xc6\x07\xc3\x5f\xff\xd7" + KEEP_EBX)
 
@@ -209,8 +209,8 @@ def eight_bytes_ahead(choose: Random) -> Piece:
     store = choose.choice(
         (
             "mov [rip + over], rax", "movnti [rip + over], rax", "xchg [rip + over], rax",
-            "push rax; pop qword ptr [rip + over]", "lea rdi, [rip + over]; stosq",
-            "push rax; mov rsi, rsp; lea rdi, [rip + over]; movsq",
+            "push rax; pop qword ptr [rip + over]", "cld; lea rdi, [rip + over]; stosq",
+            "cld; push rax; mov rsi, rsp; lea rdi, [rip + over]; movsq",
             "push rax; fild qword ptr [rsp]; fistp qword ptr [rip + over]",
             "movq xmm0, rax; movq qword ptr [rip + over], xmm0",
         )
@@ -229,8 +229,8 @@ def own_bytes_as_data(choose: Random) -> Piece:
                 text("mov rax, [rip - 7]; mov rbx, [rip]; mov ecx, [rip + 1]"),
                 text("cmp dword ptr [rip + next], 0xc0ff9090; next: nop; nop; inc eax; setz bl"),
                 text("lea rsi, [rip]; movups xmm0, [rsi]; movups [rip + 0x5020], xmm0"),
-                text("lea rsi, [rip - 7]; lea rdi, [rip + 0x5040]; mov ecx, 20; rep movsb"),
-                text("lea rsi, [rip - 7]; lea rdi, [rip - 14]; mov ecx, 7; repe cmpsb; mov ebx, ecx"),
+                text("cld; lea rsi, [rip - 7]; lea rdi, [rip + 0x5040]; mov ecx, 20; rep movsb"),
+                text("cld; lea rsi, [rip - 7]; lea rdi, [rip - 14]; mov ecx, 7; repe cmpsb; mov ebx, ecx"),
             )
         )
         + KEEP_EAX

@@ -23,7 +23,7 @@ SELF: Final = (0x40000 | VECTOR).to_bytes(4, "little")
 
 def step(choose: Random) -> bytes:
     """One of what changes or shows the flags."""
-    pushed = choose.choice((0x2, 0x202, 0xAD7, 0x40602, 0x200002, 0x200AD6))
+    pushed = choose.choice((0x2, 0x202, 0xAD7, 0x40202, 0x200002, 0x200AD6))
     return choose.choice(
         (
             b"\xfa", b"\xfb", b"\xfb\x90", b"\x9c\x5b", b"\x9c\x5e", b"\x66\x9c\x66\x59", push(pushed) + b"\x9d",
@@ -150,7 +150,7 @@ def fault_within_a_block(choose: Random) -> Piece:
     """What stands before the fault has happened, and what stands behind it has not."""
     fault = bytes.fromhex(choose.choice(FAULTS))
     if choose.random() < 0.4:
-        fault = move(3, choose.choice((at.UNMAPPED, at.NOT_CANONICAL, at.WINDOW + 0x9FFE))) + choose.choice(
+        fault = move(3, choose.choice((at.UNMAPPED, at.NOT_CANONICAL, at.WINDOW + (1 << 21) - 2))) + choose.choice(
             (
                 b"\x8b\x03",
                 b"\x89\x03",
@@ -168,7 +168,7 @@ def fault_within_a_block(choose: Random) -> Piece:
 @kind(2)
 def fault_while_pushing(choose: Random) -> Piece:
     """CALL and PUSH onto a page that is not there: RSP is what it was, and the frame says where."""
-    top = choose.choice((at.UNMAPPED, at.WINDOW + 0x9008, at.NOT_CANONICAL, at.WINDOW + 0x8000))
+    top = choose.choice((at.UNMAPPED, at.WINDOW + (1 << 21) + 8, at.NOT_CANONICAL, at.WINDOW + (1 << 21)))
     code = choose.choice((b"\xe8\x00\x00\x00\x00", b"\x50", b"\xff\xd3", b"\xff\x33", b"\x6a\x07", b"\x0f\xa0"))
     return Piece(INC_EAX + move(4, top) + INC_EBX + code + INC_EBX)
 

@@ -84,7 +84,7 @@ def verify_for_writing(choose: Random) -> Piece:
 
 @kind(1, hole="MOV to SS of a null selector")
 def null_stack_segment(_choose: Random) -> Piece:
-    return Piece(move(2, 0) + b"\x8e\xd2\x8c\xd1")
+    return Piece(move(2, 0) + b"\x8e\xd2\x8c\xd1" + move(2, at.KERNEL_SS) + b"\x8e\xd2")
 
 
 @kind(1, hole="a breakpoint in DR0")

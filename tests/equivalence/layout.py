@@ -55,4 +55,5 @@ SYSTEM_CALL: Final = 0x100  # what the log has for SYSCALL
 KERNEL_ONLY, ABSENT_GATE = 0x41, 0x43  # gates of DPL 0, and one that is not present
 NO_ERROR_CODE: Final = 0x5E5E
 FINISHED, OVERRUN = 1, 2  # exit statuses
-MEMORY: Final = "1280KiB"
+END: Final = 0x140000  # of memory
+MEMORY: Final = f"{END >> 10}KiB"
