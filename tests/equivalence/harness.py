@@ -14,7 +14,8 @@ from typing import Final
 from tests.equivalence import layout as at
 from tests.pv.engines.unicorn.guests import assemble, gate, segment, system_segment
 
-TRAP_FLAG, DEBUG = 1 << 8, 1
+TRAP_FLAG, DEBUG, UNDEFINED = 1 << 8, 1, 6
+CR4_OSFXSR: Final = 1 << 9  # a program that has cleared it gets #UD at the next SSE instruction
 ERROR_CODES: Final = frozenset({8, 10, 11, 12, 13, 14, 17, 21})
 DOUBLE_FAULT, STACK_FAULT = 8, 12
 PRESENT_RWU, KERNEL_RW = 0x67, 0x63
@@ -98,6 +99,12 @@ COMMON: Final = f"""
     mov rax, cr2
     mov [rcx + 56], rax
     mov dword ptr [{at.TRACING}], 0
+    cmp dword ptr [rsp + 24], {UNDEFINED}
+    jne defined
+    mov rax, cr4
+    or eax, {CR4_OSFXSR}
+    mov cr4, rax
+defined:
     cmp dword ptr [rsp + 24], {at.DONE}
     je done
     mov eax, [{at.SLOT}]

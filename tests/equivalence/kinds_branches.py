@@ -139,6 +139,11 @@ def return_and_release(choose: Random) -> Piece:
     return Piece(begin + b"\x48\x89\xe1" + KEEP_EBX)
 
 
+@kind(1, erratum="RET that releases 32 KiB and more")
+def return_and_release_much(_choose: Random) -> Piece:
+    return Piece(b"\xe8\x02\x00\x00\x00\xeb\x03\xc2\x10\x80\x48\x89\xe1" + move(4, at.STACK))
+
+
 @kind(2)
 def call_through_the_stack(choose: Random) -> Piece:
     """CALL and JMP whose pointer is addressed by RSP, which is read before CALL changes it; CALL RSP."""

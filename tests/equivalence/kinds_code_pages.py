@@ -13,6 +13,7 @@ from tests.equivalence import layout as at
 from tests.equivalence.code import control, memory_form, move, store
 from tests.equivalence.harness import PRESENT_RWU
 from tests.equivalence.kinds import Piece, kind
+from tests.equivalence.kinds_code import SINGLES
 from tests.equivalence.kinds_transfers import BACK, to_user
 
 PRESENT, WRITE, USER, NX = 1, 2, 4, 1 << 63
@@ -127,9 +128,10 @@ def page_back(choose: Random) -> Piece:
 def instruction_across_pages(choose: Random) -> Piece:
     """MOV RAX, imm64; RET with its first bytes at the end of a page, and the rest on the next one, or on none."""
     base, page = choose.choice(((at.CODE_FRAMES, 3), (at.CODE_WINDOW, 4)))
-    begin = base + 0x1000 * choose.randrange(1, page + 1) - choose.randrange(1, 11)
-    write = move(7, begin) + b"\x66\xc7\x07\x48\xb8" + b"\xc7\x47\x02" + choose.randbytes(4)
-    write += b"\xc7\x47\x06" + choose.randbytes(4) + b"\xc6\x47\x0a\xc3"
+    begin = base + 0x1000 * choose.randrange(1, page + 1) - choose.randrange(1, 10)
+    value = bytes(choose.choices(SINGLES, k=8))  # which is code as well: the next page may be called
+    write = move(7, begin) + b"\x66\xc7\x07\x48\xb8" + b"\xc7\x47\x02" + value[:4]
+    write += b"\xc7\x47\x06" + value[4:] + b"\xc6\x47\x0a\xc3"
     return Piece(write + b"\xff\xd7")
 
 
