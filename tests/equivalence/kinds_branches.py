@@ -33,12 +33,11 @@ def jump_or_call_by_register(choose: Random) -> Piece:
 
 @kind(4)
 def jump_by_memory(choose: Random) -> Piece:
-    """By [RBX], [RBX + RCX * 8], [disp32], [EBX], and through FS and GS, whose bases are anything."""
+    """By [RBX], [RBX + RCX * 8], [disp32], [EBX] and [RBX + disp]."""
     form = choose.choice(
         (
-            b"\xff\x23", b"\xff\x24\xcb", b"\xff\x24\x25" + signed(POINTER), b"\x67\xff\x23", b"\x64\xff\x23",
-            b"\x65\xff\x23", b"\x64\xff\x24\x25" + signed(POINTER), b"\xff\x63\x00", b"\xff\xa3" + bytes(4),
-            b"\x65\x67\xff\x23", b"\xff\x14\x25" + signed(POINTER), b"\xff\x13", b"\x65\xff\x13", b"\xff\x14\xcb",
+            b"\xff\x23", b"\xff\x24\xcb", b"\xff\x24\x25" + signed(POINTER), b"\x67\xff\x23", b"\xff\x63\x00",
+            b"\xff\xa3" + bytes(4), b"\xff\x14\x25" + signed(POINTER), b"\xff\x13", b"\xff\x14\xcb", b"\x67\xff\x13",
         )
     )  # fmt: skip
     begin = memory_form(b"\x48\x89", 0, POINTER) + move(3, POINTER) + b"\x31\xc9"
@@ -79,7 +78,7 @@ def jump_by_table(choose: Random) -> Piece:
 def jump_to_nowhere_by_memory(choose: Random) -> Piece:
     """A pointer that cannot be read, or that leads where nothing is: the fault is at the branch, or at its target."""
     where = choose.choice((at.UNMAPPED, at.NOT_CANONICAL, (1 << 47) - 4, (1 << 64) - 4))
-    form = choose.choice((b"\xff\x23", b"\xff\x13", b"\x64\xff\x13"))
+    form = choose.choice((b"\xff\x23", b"\xff\x13"))
     if choose.random() < 0.5:
         return Piece(INC_EAX + move(3, where) + form)
     return Piece(store(POINTER, where) + move(3, POINTER) + form)

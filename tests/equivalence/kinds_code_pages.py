@@ -24,7 +24,7 @@ GAPS: Final = tuple(
         (
             "90", "c3", "ffc3c3", "488b0c24", "488b042490c3", "0f0b", "fa", "fb90", "0fa2", "cc", "cd90", "f7f6",
             "eb02ffc0", "e8000000005a", "488d0500000000", "8b05fbffffff", "e83b000000", "e92f000000", "0f20d8",
-            "68900000005a", "5a52", "48830424005b53",
+            "68900000005a", "5a52", "48830424005951",
         ),
     )
 )  # fmt: skip
@@ -137,11 +137,16 @@ def instruction_across_pages(choose: Random) -> Piece:
 
 @kind(3)
 def instruction_across_moved_pages(choose: Random) -> Piece:
-    """The page behind a boundary is changed or taken away; what stands across it is called before and after."""
+    """The page behind a boundary is changed or taken away; a MOV across it is called before and after."""
     page, frame = choose.randrange(1, at.CODE_FRAMES_MOST), choose.randrange(at.CODE_FRAMES_MOST)
     begin = at.CODE_WINDOW + 0x1000 * page - choose.randrange(1, 5)
     flags = choose.choice((PRESENT_RWU, PRESENT_RWU, 0, PRESENT_RWU | NX))
-    code = call(begin) + store(entry_of(page), at.CODE_FRAMES + 0x1000 * frame | flags) + invalidate(page)
+    code = (
+        move(3, begin)
+        + b"\xc6\x03\xb8\xff\xd3"
+        + store(entry_of(page), at.CODE_FRAMES + 0x1000 * frame | flags)
+        + invalidate(page)
+    )
     return Piece(code + b"\xff\xd3")
 
 
