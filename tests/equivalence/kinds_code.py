@@ -120,7 +120,7 @@ def often_written(choose: Random) -> Piece:
 @kind(3)
 def string_over_code(choose: Random) -> Piece:
     """REP STOSB over the instructions behind it."""
-    fill = b"\xb9" + signed(choose.randrange(1, 13)) + b"\xb0" + bytes([choose.choice(SINGLES)]) + b"\xf3\xaa"
+    fill = b"\xb9" + signed(2 * choose.randrange(1, 7)) + b"\xb0" + bytes([choose.choice(SINGLES)]) + b"\xf3\xaa"
     return Piece(b"\xfc\x48\x8d\x3d" + signed(len(fill)) + fill + (INC_EAX + INC_EBX) * 3 + KEEP_EBX)
 
 

@@ -150,7 +150,7 @@ def fault_within_a_block(choose: Random) -> Piece:
     """What stands before the fault has happened, and what stands behind it has not."""
     fault = bytes.fromhex(choose.choice(FAULTS))
     if choose.random() < 0.4:
-        fault = move(3, choose.choice((at.UNMAPPED, at.NOT_CANONICAL, at.WINDOW + (1 << 21) - 2))) + choose.choice(
+        fault = move(3, choose.choice((at.UNMAPPED, at.NOT_CANONICAL, at.WINDOW + (1 << 21)))) + choose.choice(
             (
                 b"\x8b\x03",
                 b"\x89\x03",
