@@ -158,7 +158,7 @@ def test_a_step_at_user_level_is_taken_behind_the_instruction(bench: Bench, requ
 
 
 def test_a_string_that_writes_over_itself_is_what_it_became(bench: Bench, request: pytest.FixtureRequest) -> None:
-    """REP STOSB whose first element is its own prefix: CLD, and STOSB once more. Over and over: its page is written to."""
+    """REP STOSB whose first element is its own prefix: CLD, and STOSB once more. Over and over, for that."""
     not_yet(
         request, bench, "once the page's blocks check themselves, all elements are stored by the instruction as it was"
     )
