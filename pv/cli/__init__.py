@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from pv.cli import batches, build, check, compare, doctor, hypercalls, resume, run, theorem
+from pv.cli import batches, build, check, compare, doctor, hypercalls, resume, run, theorem, translate
 from pv.cli.complaint import EXPECTED, INTERRUPTED_STATUS, USAGE_STATUS
 from pv.cli.screen import UNREAD_STATUS, Unread, mention, say
 
@@ -31,6 +31,7 @@ app.command()(compare.compare)
 app.command()(check.check)
 app.command()(batches.batches)
 app.command()(theorem.theorem)
+app.command()(translate.translate)
 app.command()(run.run)
 app.command()(resume.resume)
 app.command()(build.build)

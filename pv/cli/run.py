@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -31,6 +31,7 @@ from pv.machine import Machine
 from pv.outcome import Outcome, format_record
 from pv.stats import format_table, stat_rows
 
+Console = Callable[[bytes], object]
 BUDGET_STATUS: Final = 124  # as timeout(1) has it
 ABNORMAL_STATUS: Final = 125
 PANIC_STATUS: Final = 134  # what a shell shows of a program that called abort()
@@ -144,10 +145,13 @@ def read_image(guest: Path) -> bytes:
         raise Complaint(f"cannot read {guest}: {refused.strerror}") from refused
 
 
-def make_machine(*, memory: str, **choices: Any) -> Machine:
-    """The machine. Raises Complaint for what a person can have got wrong: size, technique, names, values."""
+def make_machine(*, memory: str, console: Console = echo, **choices: Any) -> Machine:
+    """The machine. console: who gets what the guest prints.
+
+    Raises Complaint for what a person can have got wrong: size, technique, names, values.
+    """
     try:
-        return Machine(memory=memory, console=echo, **choices)
+        return Machine(memory=memory, console=console, **choices)
     except ValueError as mistake:
         raise Complaint(str(mistake)) from mistake
     except OSError as refused:

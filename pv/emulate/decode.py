@@ -95,6 +95,7 @@ FORMS: Final[dict[int, Form]] = {
     Code.SWAPGS: Form("swapgs", Reason.SWAPGS),
     Code.INVLPG_M: Form("invlpg", Reason.INVLPG),
     Code.WBINVD: Form("wbinvd", Reason.WBINVD),
+    Code.WBNOINVD: Form("wbinvd", Reason.WBINVD),  # what CPUID does not offer: F3 means nothing
     Code.INVD: Form("invd", Reason.INVD),
     Code.XSETBV: Form("xsetbv", Reason.XSETBV),
     Code.RDPMC: Form("rdpmc", Reason.RDPMC),

@@ -108,7 +108,7 @@ def decode_trapped(code: bytes, rip: int) -> Instruction | None:
 
 
 def decode_translated(code: bytes, rip: int) -> Instruction | None:
-    """What the monitor emulates under translate: as under trap, and what translated code leaves to it though it runs."""
+    """What the monitor emulates under translate: as under trap, and what its code leaves to the monitor."""
     return decode(code, rip) or decode_rewritten(code, rip) or decode_memory(code, rip)
 
 

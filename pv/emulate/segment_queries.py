@@ -1,8 +1,9 @@
 """What does a segment look like to its user? LAR, LSL, VERR, VERW, and MOV from CS and SS.
 
-SDM vol. 2 under each name, vol. 3, 5.10. They need no privilege and answer in ZF instead of faulting, so beneath a guest
-they would speak of the monitor's own descriptors and ring: here they speak of the guest's, at the CPL that it believes
-in. Only the memory operand can fault, and the walk to a descriptor that is not mapped. The present bit plays no part.
+SDM vol. 2 under each name, vol. 3, 5.10. They need no privilege and answer in ZF instead of faulting, so beneath a
+guest they would speak of the monitor's own descriptors and ring: here they speak of the guest's, at the CPL that it
+believes in. Only the memory operand can fault, and the walk to a descriptor that is not mapped. The present bit plays
+no part.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def descriptor_words(vcpu: Vcpu, selector: int) -> tuple[int, int] | None:
 
 
 def visible(high: int, selector: int, cpl: int) -> bool:
-    """Whether `cpl` and the selector's RPL reach the segment: whoever may use it, or anybody if it is conforming code."""
+    """Whether `cpl` and the selector's RPL reach the segment; conforming code everybody does."""
     if high & NOT_SYSTEM and high & CODE and high & CONFORMING:
         return True
     return high >> 13 & 3 >= max(cpl, selector & 3)

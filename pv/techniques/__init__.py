@@ -10,7 +10,8 @@ from pv.techniques.base import NativeHandlers, Technique
 __all__ = ["TECHNIQUES", "NativeHandlers", "Technique", "technique"]
 
 TECHNIQUES: Final[dict[str, Technique]] = {
-    one.name: one for one in (paravirt.TECHNIQUE, trap.TECHNIQUE, translate.TECHNIQUE, hardware.TECHNIQUE, hardware.APICV)
+    one.name: one
+    for one in (paravirt.TECHNIQUE, trap.TECHNIQUE, translate.TECHNIQUE, hardware.TECHNIQUE, hardware.APICV)
 }
 
 

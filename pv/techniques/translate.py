@@ -4,9 +4,9 @@ Trap-and-emulate asks the processor to trap, and on x86 some instructions do not
 them first. The ground is that of trap: the guest kernel at CPL 1, its programs at CPL 3, shadow page tables, the
 monitor's own IDT and LSTAR, the same handlers. But no kernel instruction runs where the guest has it:
 
-- Where control comes to guest kernel code that has not run yet, a block of it is translated into a cache (pv.translate):
-  most instructions are copied, those that would show or change the machine are replaced. pv.translate.policy is the
-  table of which become what.
+- Where control comes to guest kernel code that has not run yet, a block of it is translated into a cache
+  (pv.translate): most instructions are copied, those that would show or change the machine are replaced.
+  pv.translate.policy is the table of which become what.
 - CLI and STI become instructions of the cache: the guest's interrupt flag is the bound of a register that the guest's
   processor does not have. STI, and all else that sets it, asks a second bound whether an interrupt waits. No exit.
 - SGDT, SIDT, SLDT, STR, SMSW and MOV from CS become stores of immediates: what the guest loaded is in the block,
@@ -18,18 +18,19 @@ monitor's own IDT and LSTAR, the same handlers. But no kernel instruction runs w
   addresses on the stack are the guest's.
 - Programs at CPL 3 run untranslated.
 
-Where the guest may look, it sees itself. RIP, in frames and to handlers, is the guest's: each instruction of the cache is
-mapped to one of the guest. Reads of code read what the guest wrote there; a page with translated code is
+Where the guest may look, it sees itself. RIP, in frames and to handlers, is the guest's: each instruction of the cache
+is mapped to one of the guest. Reads of code read what the guest wrote there; a page with translated code is
 write-protected in the shadow, and writing to it drops what was translated. The cache is in a slot of the address space
 that the guest's tables know nothing of, with a protection key under which it can be executed and not be read.
 
 Of trap's holes these are closed: SGDT, SIDT, SLDT, STR, SMSW; PUSHF and POPF; MOV from CS and SS; LAR, LSL, VERR and
-VERW; null selectors for SS; instructions that CPUID hides, VEX among them; SSE with CR4.OSFXSR clear. Those are left
-that are no matter of instructions: breakpoints do not fire, and call gates, IRETD and code of 32 bits are not offered.
+VERW; null selectors for SS, and LSS, LFS and LGS of 64 bits; instructions that CPUID hides, VEX among them; SSE with
+CR4.OSFXSR clear. Those are left that are no matter of instructions: breakpoints do not fire, and call gates, IRETD and
+code of 32 bits are not offered.
 
-What it costs: a block is translated once, by Python, at some microseconds an instruction; RET and indirect branches cost a
-lookup each where trap runs them as they are; a page that has code and is written to often costs faults, until its
-blocks check themselves instead.
+What it costs: a block is translated once, by Python, at some microseconds an instruction; RET and indirect branches
+cost a lookup each where trap runs them as they are; a page that has code and is written to often costs faults, until
+its blocks check themselves instead.
 """
 
 from __future__ import annotations

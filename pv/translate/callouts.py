@@ -1,8 +1,8 @@
 """How does translated code ask the monitor for what it may not do itself? SYSCALL, and bytes that say what.
 
 A callout is `0F 05` in the translation cache and a packed little-endian payload behind it, which never runs: its first
-byte is the kind. The engine calls the monitor where CPL 1 executes SYSCALL, with no exception and no change of state. Kinds
-and layouts are mirrored by the native core, which answers all but INSTRUCTION by itself.
+byte is the kind. The engine calls the monitor where CPL 1 executes SYSCALL, with no exception and no change of state.
+Kinds and layouts are mirrored by the native core, which answers all but INSTRUCTION by itself.
 """
 
 from __future__ import annotations

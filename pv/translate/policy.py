@@ -1,22 +1,24 @@
 """What becomes of a guest kernel's instruction in the translation cache? One table, a row for each class.
 
-identical: the bytes are copied; an operand relative to RIP becomes absolute. Privileged instructions are not among them,
-and what faults anyway (INT n, UD2) is: the fault says where, and the map of the block what guest address that is.
-sequence: instructions of the cache's own do it, with no exit: the virtual interrupt flag is a bound register, and
-what SGDT shows stands in the code as an immediate, so that a change of it drops the block.
+identical: the bytes are copied; an operand relative to RIP becomes absolute. What faults anyway (INT n, UD2) is among
+them: the fault says where, and the map of the block what guest address that is.
+sequence: instructions of the cache's own do it, with no exit: the virtual interrupt flag is a bound register, and what
+SGDT shows stands in the code as an immediate, so that a change of it drops the block.
 callout: the monitor does it, at `0F 05` (pv.translate.callouts); of these only `instruction` is an exit.
-step: the instruction runs once where the guest has it, since it can't be encoded elsewhere.
-undefined: UD2 stands there: CPUID shows a processor that has no such instruction.
+step: the instruction runs once where the guest has it, since it can't be encoded elsewhere, or is the processor's to
+refuse.
+undefined: UD2 stands there: CPUID shows a processor that has no such instruction, but the one beneath would run it.
 
 What may come between two instructions of the cache, and what the guest then sees:
 
-- A fault. Each instruction of the cache has an entry in the block's map: the guest address that it stands for, and what to
-  add to RSP to be before it. A guest instruction that became several stores nothing but what it stores again when it is
-  run anew, so a fault in any of them is one of the guest instruction. CALL's second store has 8 to undo.
-- An interrupt. Where the map gives a guest address, the state is the guest's at that address: there it may be taken. STI's
-  last instruction belongs to the next guest instruction already, for the flag is set; the branch round a LOOP's stub too.
-- A mode switch: interrupts, faults, SYSCALL and returns from them leave the cache by the map and come back by looking up
-  the guest's address. Nothing of the cache is in the guest's registers or on its stack at any boundary.
+- A fault. Each instruction of the cache has an entry in the block's map: the guest address that it stands for, and what
+  to add to RSP to be before it. A guest instruction that became several stores nothing but what it stores again when it
+  is run anew, so a fault in any of them is one of the guest instruction. CALL's second store has 8 to undo.
+- An interrupt. Where the map gives a guest address, the state is the guest's at that address: there it may be taken.
+  STI's last instruction belongs to the next guest instruction already, for the flag is set; so does the branch round a
+  LOOP's stub.
+- A mode switch: interrupts, faults, SYSCALL and returns from them leave the cache by the map and come back by looking
+  up the guest's address. Nothing of the cache is in the guest's registers or on its stack at any boundary.
 - At a stub of a LINK the guest has branched already: its address is the target.
 """
 
@@ -58,7 +60,7 @@ class After(enum.IntEnum):
     """Where a block goes on behind an instruction."""
 
     ON = 0  # with the next
-    LINK = 1  # in another block: what this one was translated by may have changed
+    LINK = 1  # in another block, or wherever the monitor says: what this one was translated by may have changed
     NEVER = 2  # not from here
 
 
@@ -105,10 +107,10 @@ TABLE: Final[tuple[Policy, ...]] = (
         "LAR_", "LSL_", "VERR_", "VERW_")),
     Policy("CPUID RDTSC RDTSCP", How.INSTRUCTION, After.ON, "the guest's processor and time are virtual", frozenset(
         {Code.CPUID, Code.RDTSC, Code.RDTSCP})),
-    Policy("IN OUT", How.INSTRUCTION, After.ON, "ports are the monitor's", _codes("IN_", "OUT_")),
+    Policy("IN OUT", How.IDENTICAL, After.ON, "the engine asks the monitor, inside the block", _codes("IN_", "OUT_")),
     Policy("INS OUTS", How.STEP, After.ON, "an element is an exit; RIP stays at the instruction", _codes("INS", "OUTS")
            - _codes("INSERT")),
-    Policy("returns and far transfers", How.INSTRUCTION, After.NEVER, "privileged: where they go, they say", _LEAVING),
+    Policy("returns and far transfers", How.INSTRUCTION, After.LINK, "privileged: where they go, they say", _LEAVING),
     Policy("control and system tables", How.INSTRUCTION, After.LINK, "privileged: other code may follow", _STEERED),
     Policy("privileged", How.INSTRUCTION, After.ON, "privileged: trap's handlers", frozenset(FORMS)),
     Policy("SYSCALL", How.STEP, After.NEVER, "in the cache it would be a callout", frozenset({Code.SYSCALL})),
@@ -116,10 +118,10 @@ TABLE: Final[tuple[Policy, ...]] = (
         "FNSTENV", "FNSAVE", "FSTENV", "FSAVE", "FXSAVE")),
     Policy("IRETD IRETW", How.STEP, After.NEVER, "not offered: #GP", frozenset({Code.IRETD, Code.IRETW})),
     Policy("exceptions", How.IDENTICAL, After.NEVER, "they fault, and the map says where", frozenset(
-        {Code.INT_IMM8, Code.INT3, Code.INT1, Code.UD0_R16_RM16, Code.UD0_R32_RM32, Code.UD0_R64_RM64, Code.UD1_R16_RM16,
-         Code.UD1_R32_RM32, Code.UD1_R64_RM64, Code.UD2, Code.VMCALL, Code.VMMCALL})),
-    Policy("bounds", How.NOTHING, After.ON, "without MPX they are NOPs, in the cache they would act", frozenset(
-        code for name, code in vars(Code).items() if name.startswith("RESERVEDNOP") and name.endswith(("0F1A", "0F1B")))),
+        {Code.INT_IMM8, Code.INT3, Code.INT1, Code.UD2, Code.VMCALL, Code.VMMCALL}) | _codes("UD0_", "UD1_")),
+    Policy("bounds", How.NOTHING, After.ON, "NOPs without MPX; in the cache they would act", frozenset(
+        code for name, code in vars(Code).items()
+        if name.startswith("RESERVEDNOP") and name.endswith(("0F1A", "0F1B")))),
     Policy("JMP", How.JUMP, After.NEVER, "chained to the target's block", frozenset(
         {Code.JMP_REL8_64, Code.JMP_REL32_64})),
     Policy("Jcc", How.CONDITION, After.ON, "to a stub, which is chained", frozenset(
@@ -138,21 +140,33 @@ TABLE: Final[tuple[Policy, ...]] = (
 ABSENT: Final = Policy("what CPUID hides, and runs", How.UNDEFINED, After.NEVER, "UD2: the guest's processor has none")
 FOREIGN: Final = Policy("what CPUID hides", How.STEP, After.NEVER, "the processor refuses it: #UD or #GP")
 VECTOR: Final = Policy("SSE", How.VECTOR, After.ON, "identical, or UD2 while CR4.OSFXSR is clear or CR0.EM set")
-MEMORY: Final = Policy("identical, memory", How.IDENTICAL, After.ON, "the bytes; a RIP-relative operand made absolute")
+MEMORY: Final = Policy("memory operand", How.IDENTICAL, After.ON, "the bytes; one relative to RIP becomes absolute")
 PLAIN: Final = Policy("identical", How.IDENTICAL, After.ON, "the bytes")
 LATER: Final = (ABSENT, FOREIGN, VECTOR, MEMORY, PLAIN)
 
-# What a guest's CPUID may show (pv.emulate.cpuid hides the rest). Not VMX, SVM, SMX, SMAP, FSGSBASE, PKU, XSAVE, AVX, CET,
-# TSX, RDRAND, RDSEED, SEP: an instruction with any feature that is not here is undefined.
-PRESENT: Final = frozenset(
-    getattr(CpuidFeature, name)
-    for name in (
-        "INTEL8086 INTEL186 INTEL286 INTEL386 INTEL486 X64 FPU FPU287 FPU387 CMOV CX8 CMPXCHG16B CPUID MSR TSC RDPMC "
-        "RDTSCP SYSCALL MMX SSE SSE2 SSE3 SSSE3 SSE4_1 SSE4_2 SSE4A AES PCLMULQDQ SHA GFNI D3NOW D3NOWEXT MOVBE POPCNT "
-        "LZCNT BMI1 BMI2 ADX CLFSH CLFLUSHOPT CLWB FXSR PAUSE MULTIBYTENOP PREFETCHW PREFETCHWT1 SMM"
-    ).split()
+# What a guest's CPUID may show (pv.emulate.cpuid hides the rest). Not VMX, SVM, SMX, SMAP, FSGSBASE, PKU, XSAVE, AVX,
+# CET, TSX, RDRAND, RDSEED, SEP: an instruction with any feature that is not here is undefined.
+_PRESENT: Final = (
+    *("INTEL8086", "INTEL186", "INTEL286", "INTEL386", "INTEL486", "X64", "FPU", "FPU287", "FPU387", "CMOV", "CX8"),
+    *("CMPXCHG16B", "CPUID", "MSR", "TSC", "RDPMC", "RDTSCP", "SYSCALL", "MMX", "SSE", "SSE2", "SSE3", "SSSE3"),
+    *("SSE4_1", "SSE4_2", "SSE4A", "AES", "PCLMULQDQ", "SHA", "GFNI", "D3NOW", "D3NOWEXT", "MOVBE", "POPCNT", "LZCNT"),
+    *(
+        "BMI1",
+        "BMI2",
+        "ADX",
+        "CLFSH",
+        "CLFLUSHOPT",
+        "CLWB",
+        "FXSR",
+        "PAUSE",
+        "MULTIBYTENOP",
+        "PREFETCHW",
+        "PREFETCHWT1",
+    ),
 )
-HIDDEN: Final = frozenset({CpuidFeature.RDRAND, CpuidFeature.RDSEED})  # which the processor beneath has, and runs
+PRESENT: Final = frozenset(getattr(CpuidFeature, name) for name in _PRESENT)
+# What the processor beneath has, and runs: so does what has a VEX prefix. PKU is what hides the cache from the guest.
+RUNNING: Final = frozenset({CpuidFeature.RDRAND, CpuidFeature.RDSEED, CpuidFeature.PKU})
 XMM_KINDS: Final = frozenset(
     getattr(OpCodeOperandKind, name) for name in dir(OpCodeOperandKind) if name.startswith("XMM")
 )
@@ -173,8 +187,9 @@ class _ByCode(dict[int, Policy]):
 
 def _class_of(instruction: Any) -> Policy:
     """The class of what no row of TABLE names."""
-    if not PRESENT.issuperset(instruction.cpuid_features()):
-        runs = instruction.encoding != EncodingKind.LEGACY or not HIDDEN.isdisjoint(instruction.cpuid_features())
+    features = instruction.cpuid_features()
+    if not PRESENT.issuperset(features):
+        runs = instruction.encoding != EncodingKind.LEGACY or not RUNNING.isdisjoint(features)
         return ABSENT if runs else FOREIGN
     info = OpCodeInfo(instruction.code)
     if instruction.code in SSE_STATE or not XMM_KINDS.isdisjoint(info.op_kinds()):

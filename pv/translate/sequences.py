@@ -73,10 +73,10 @@ def absolute(instruction: Any, raw: bytes, displacement_offset: int) -> bytes | 
     """
     target = instruction.ip_rel_memory_address
     short = instruction.memory_base == Register.EIP
-    if not short and not fits(target) or len(raw) == LONGEST or _has_index_bit(raw):
+    if (not short and not fits(target)) or len(raw) == LONGEST or _has_index_bit(raw):
         return None
     at = displacement_offset - 1
-    operand = bytes((raw[at] & 0xF8 | 4, 0x25)) + (target & MASK_32).to_bytes(4, "little")
+    operand: bytes = bytes((raw[at] & 0xF8 | 4, 0x25)) + (target & MASK_32).to_bytes(4, "little")
     return raw[:at] + operand + raw[at + 5 :]
 
 
@@ -163,7 +163,7 @@ def stores(instruction: Any, values: Sequence[Store]) -> list[Part] | None:
     parts: list[Part] = []
     for offset, size, value in values:
         far = displacement + offset
-        width = 8 if base == index == Register.NONE else 1 if -128 <= far < 128 and base != Register.NONE else 4
+        width = 1 if -128 <= far < 128 and base != Register.NONE else 8
         operand = MemoryOperand(base, index, instruction.memory_index_scale, far, width, seg=segment)
         _ENCODER.encode(Instruction.create_mem_u32(STORES[size], operand, value), 0)
         parts.append((bytes(_ENCODER.take_buffer()), 0))

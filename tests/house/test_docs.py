@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     *("batches.md", "guests.md", "c-guests.md", "hypercalls.md", "plugins.md"),
     *("embedding.md", "hostile-guests.md", "snapshots.md", "apic-virtualization.md", "theorem.md"),
-    *("hardware.md", "check.md"),
+    *("hardware.md", "check.md", "translation.md"),
 )
 BIN = Path(sys.executable).parent
 

@@ -48,6 +48,24 @@ bool pv_cache_steps(const struct pv_vcpu *c)
         && ((k->step && ENV64(c->env, ENV_RIP) == k->step_rip) || ENV64(c->env, ENV_EFLAGS) & FLAG_TF || ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ);
 }
 
+bool pv_cache_in_place(const struct pv_vcpu *c) { return c->cache && c->cache->where == PV_IN_PLACE; }
+
+static bool resumes(const struct pv_vcpu *c, const struct pv_cache *k)
+{
+    const struct pv_context *x = k->context;
+    return k->resumable && ENV64(c->env, ENV_RIP) == k->resume_rip && k->resume_generation == k->generation && x && x->root == c->shadow.root
+        && x->epoch == c->shadow.epoch;
+}
+
+/* Whether the guest's kernel, which has left the cache inside a block, cannot go on with it. */
+bool pv_cache_astray(const struct pv_vcpu *c)
+{
+    const struct pv_cache *k = c->cache;
+    return k && k->where == PV_OUTSIDE && (ENV32(c->env, ENV_HFLAGS) & HF_CPL) != 3 && !resumes(c, k);
+}
+
+bool pv_cache_has_code(const struct pv_vcpu *c, uint64_t gfn) { return c->cache && c->cache->guard[gfn] != PV_UNGUARDED; }
+
 bool pv_cache_guards(const struct pv_vcpu *c, uint64_t gfn) { return c->cache && c->cache->guard[gfn] == PV_GUARDED; }
 
 /* The guest's instruction at RIP has just lost its page's translations by its own store: it is to be done before there are new
@@ -60,6 +78,15 @@ void pv_cache_store(struct pv_vcpu *c)
 
 /* ---- out ---- */
 
+/* Where the last x87 instruction ran, which FNSTENV and the like store (they are steps): at the guest's own address. */
+static void leave_fpu(struct pv_vcpu *c, struct pv_cache *k)
+{
+    uint64_t at = ENV64(c->env, ENV_FPU_IP) - k->linear;
+    struct pv_block *b = at < (uint64_t)k->pages * PV_PAGE ? pv_block_at(k, (uint32_t)at) : NULL;
+    if (b)
+        ENV64(c->env, ENV_FPU_IP) = b->rip + (uint64_t)pv_cache_point(b, (uint32_t)at)->guest;
+}
+
 static void leave_cache(struct pv_vcpu *c, struct pv_cache *k)
 {
     uint32_t at = (uint32_t)(ENV64(c->env, ENV_RIP) - k->linear);
@@ -68,6 +95,7 @@ static void leave_cache(struct pv_vcpu *c, struct pv_cache *k)
     ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_BOUNDS;
     ENV64(c->env, ENV_CR + 32) &= ~CR4_PKE;
     c->v.interrupt_flag = ENV64(c->env, ENV_BND0) == UPPER(1);
+    leave_fpu(c, k);
     if (!b) {
         pv_stop(c, PV_ENGINE_ERROR, 0, "the translated code that runs is not in the cache: its address is %#x there", at);
         return;
@@ -290,8 +318,7 @@ void pv_cache_enter(struct pv_vcpu *c)
                 k->cs = cs;
                 pv_cache_rebake(c, CS_BAKED);
             }
-            bool moved = pv_cache_select(c);
-            if (k->resumable && !moved && rip == k->resume_rip && k->resume_generation == k->generation) {
+            if (resumes(c, k)) {
                 enter_cache(c, k, k->resume_at);
                 return;
             }

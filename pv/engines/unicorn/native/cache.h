@@ -89,7 +89,7 @@ static inline uint64_t pv_cache_gpa(uint32_t page) { return PV_CACHE_BASE + PV_P
 /* cache_tables.c */
 uint64_t *pv_cache_root_entry(struct pv_vcpu *c);
 uint64_t pv_cache_root_value(struct pv_cache *k);
-bool pv_cache_select(struct pv_vcpu *c);
+void pv_cache_select(struct pv_vcpu *c);
 bool pv_cache_mapped(struct pv_cache *k, uint32_t page);
 bool pv_cache_map(struct pv_vcpu *c, struct pv_group *g);
 void pv_cache_changed(struct pv_vcpu *c, uint32_t at, uint32_t size);

@@ -35,12 +35,12 @@ static void empty(struct pv_cache *k, struct pv_context *x)
 }
 
 /* The context of the root in use, with nothing in it that the shadow has forgotten. */
-bool pv_cache_select(struct pv_vcpu *c)
+void pv_cache_select(struct pv_vcpu *c)
 {
     struct pv_cache *k = c->cache;
     struct pv_context *x = k->context, *oldest = k->contexts;
     if (x && x->root == c->shadow.root && x->epoch == c->shadow.epoch)
-        return false;
+        return;
     for (x = k->contexts; x < k->contexts + PV_CONTEXTS && x->root != c->shadow.root; x++)
         if (x->used < oldest->used)
             oldest = x;
@@ -59,7 +59,6 @@ bool pv_cache_select(struct pv_vcpu *c)
     }
     x->used = ++k->uses;
     k->context = x;
-    return true;
 }
 
 bool pv_cache_mapped(struct pv_cache *k, uint32_t page) { return *leaf(k, k->context, page) & PTE_P; }

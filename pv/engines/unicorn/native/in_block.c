@@ -13,11 +13,14 @@ static bool must_leave(struct pv_vcpu *c)
         || c->now_ns >= c->deadline_ns || c->exits >= c->max_exits || c->flush_translations || pv_cache_steps(c);
 }
 
-/* Does not return where something is left to do between blocks. */
+/* Something is left to do between blocks, or the rest of this one is no longer what is to run. */
+static bool port_leaves(struct pv_vcpu *c) { return must_leave(c) || pv_cache_astray(c); }
+
+/* Does not return where the block is to be left. */
 static void end_in_block(struct pv_vcpu *c, int how)
 {
     c->in_block = false;
-    if (must_leave(c)) {
+    if (how == PV_LEAVE_ADVANCE ? port_leaves(c) : must_leave(c)) {
         bool string = false;
         if (c->leave == PV_LEAVE_NONE) /* what a handler failed to answer is not done, and may be asked again */
             c->leave = c->why == PV_RAISED ? PV_LEAVE_STAY : how;
@@ -36,11 +39,11 @@ static void end_in_block(struct pv_vcpu *c, int how)
     c->in_hook = false;
 }
 
-/* in_place: the instruction goes on behind the hook, so that where its kernel is being stepped (step.c) it still is. */
-static void begin_in_block(struct pv_vcpu *c, bool in_place)
+/* goes_on: the instruction does, behind the hook, so that where its kernel is being stepped (step.c) it still is. */
+static void begin_in_block(struct pv_vcpu *c, bool goes_on)
 {
     c->in_hook = c->in_block = true;
-    if (!in_place || pv_user(c))
+    if (!goes_on || !pv_cache_in_place(c))
         pv_cache_leave(c);
     if (!pv_level_holds(c))
         pv_stop(c, PV_ESCAPED, 0, "the guest runs at CPL %d at RIP %#llx", pv_cpl(c), (unsigned long long)ENV64(c->env, ENV_RIP));
@@ -124,7 +127,7 @@ uint32_t pv_on_in(uc_engine *uc, uint32_t port, int size, void *user)
         pv_access_port(c, 0, port, size, 0);
     }
     bool string = false;
-    if (must_leave(c) && c->leave == PV_LEAVE_NONE && c->why != PV_RAISED && pv_length_here(c, &string) && !string) {
+    if (port_leaves(c) && c->leave == PV_LEAVE_NONE && c->why != PV_RAISED && pv_length_here(c, &string) && !string) {
         uint64_t mask = size == 4 ? ~0ull : (1ull << 8 * size) - 1, *rax = pv_register(c, PV_RAX);
         *rax = size == 4 ? (uint32_t)c->exit.value : (*rax & ~mask) | (c->exit.value & mask);
     }

@@ -75,6 +75,13 @@ void pv_shadow_protect(struct pv_vcpu *c, uint64_t gfn)
 /* A frame that may not be written unseen: a table that is shadowed, or code that was translated. */
 static bool guarded(struct pv_vcpu *c, uint64_t gfn) { return c->shadow.tracked[gfn] || pv_cache_guards(c, gfn); }
 
+/* Drop an entry. What was concluded from it concerns code alone: which page of it an address leads to. */
+static void forget(struct pv_vcpu *c, int level, uint64_t *entry)
+{
+    c->shadow.epoch += level || pv_cache_has_code(c, (*entry & PV_FRAME) >> 12);
+    *entry = 0;
+}
+
 static void add_unsync(struct pv_shadow *s, uint32_t page)
 {
     if (!s->pages[page].unsync) {
@@ -218,14 +225,13 @@ static bool sync_page(struct pv_vcpu *c, uint32_t page)
         if (shadow[i] & PTE_A)
             p->idle = 0;
         if (entry_stale(c, p->level, shadow[i], guest[i])) {
-            shadow[i] = 0;
+            forget(c, p->level, &shadow[i]);
             changed = true;
         } else {
             shadow[i] &= ~(uint64_t)PTE_A;
         }
     }
     c->shadow.syncs++;
-    c->shadow.epoch += changed;
     return changed;
 }
 
@@ -338,8 +344,7 @@ void pv_shadow_invalidate(struct pv_vcpu *c, uint64_t gva)
             struct pv_shadow_page *p = &s->pages[page];
             uint64_t *guest = (uint64_t *)(c->ram + (tag_gfn(p->tag) << 12));
             if (!tag_direct(p->tag) && p->unsync && entry_stale(c, 0, *entry, guest[gva >> 12 & 511])) {
-                *entry = 0;
-                s->epoch++;
+                forget(c, 0, entry);
             }
             break;
         }

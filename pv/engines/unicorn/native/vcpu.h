@@ -47,7 +47,7 @@ struct pv_shadow {
     uint8_t *tracked;   /* for each guest frame: is it a shadowed table that is write-protected */
     uint32_t *mapped_by; /* for each guest frame: which shadow entry maps it writable: 0 none, ~0 several, else index + 1 */
     uint64_t fills, table_writes, guest_faults, syncs, zaps, roots, root_hits;
-    uint64_t epoch; /* moves on with each entry that is dropped: what was concluded from the guest's tables may be no more */
+    uint64_t epoch; /* moves on where an entry is dropped by which code was found: that may be no more */
 };
 
 enum { PV_SPACES = 4096, PV_SHADOW_FIRST = 2 /* the pool's first page that a shadow may use */ };
@@ -233,6 +233,9 @@ void pv_cache_forget(struct pv_vcpu *c);
 void pv_cache_restored(struct pv_vcpu *c);
 bool pv_cache_runs(const struct pv_vcpu *c);
 bool pv_cache_steps(const struct pv_vcpu *c);
+bool pv_cache_astray(const struct pv_vcpu *c);
+bool pv_cache_in_place(const struct pv_vcpu *c);
+bool pv_cache_has_code(const struct pv_vcpu *c, uint64_t gfn);
 void pv_callout(struct pv_vcpu *c);
 /* device.c */
 bool pv_windows_set(struct pv_vcpu *c);
