@@ -70,9 +70,18 @@ def transfer_rows(vcpu: Vcpu, owner: str) -> list[Row]:
         if selector & 3 != USER or exit.cpl == USER:
             vcpu.far_transfer(selector, rip, rsp)
             return AGAIN
+        check_code(selector, rip, rsp)
         user_rsp, user_ss = popped(vcpu, rsp, size, 2)
         outward.far_transfer(selector, rip, (user_rsp + release) & MASK_64, user_ss & 0xFFFF)
         return AGAIN
+
+    def check_code(selector: int, rip: int, rsp: int) -> None:
+        """Raise what CS raises in an outward return: it comes before RSP and SS are read, and with a code of its own."""
+        try:
+            outward.far_transfer(selector, rip, rsp, 0)
+        except GuestFault as fault:  # of a null SS, if of nothing else
+            if fault.error_code or fault.vector != GENERAL_PROTECTION or not selector_error(selector):
+                raise
 
     def iretq(_exit: InstructionExit) -> Reply:
         interrupt_return()

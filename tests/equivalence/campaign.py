@@ -39,7 +39,7 @@ def run_seeds(seeds: Iterable[int], techniques: Sequence[str] = TECHNIQUES, *, h
     tally = Tally()
     with Benches(techniques) as benches:
         for seed in seeds:
-            program = generate(seed, holes=holes)
+            program = generate(seed, techniques, holes=holes)
             found = benches.run(program)
             tally.programs += 1
             tally.unfinished += found.unfinished

@@ -37,12 +37,12 @@ def explain(benches: Benches, program: Program) -> tuple[str, ...]:
     names: list[str] = []
     while (seen := benches.run(program)).difference is not None:
         culprit = first_difference(benches, program)
-        if not program.slots[culprit].listed:
+        if not program.slots[culprit].excuse(benches.techniques):
             short = shrink(benches, program.first(culprit + 1))
-            culprit = next((number for number, slot in enumerate(short.slots) if slot.listed), -1)
+            culprit = next((number for number, slot in enumerate(short.slots) if slot.excuse(benches.techniques)), -1)
             if culprit < 0:
                 raise Unexplained(short, benches.run(short), seen)
-        names.append(program.slots[culprit].listed)
+        names.append(program.slots[culprit].excuse(benches.techniques))
         program = program.without([culprit])
     return tuple(names)
 

@@ -14,6 +14,8 @@ from typing import Final
 from tests.equivalence import layout as at
 from tests.pv.engines.unicorn.guests import assemble, gate, segment, system_segment
 
+TRAP_FLAG, DEBUG, UNDEFINED = 1 << 8, 1, 6
+CR4_OSFXSR: Final = 1 << 9  # a program that has cleared it gets #UD at the next SSE instruction
 ERROR_CODES: Final = frozenset({8, 10, 11, 12, 13, 14, 17, 21})
 DOUBLE_FAULT, STACK_FAULT = 8, 12
 PRESENT_RWU, KERNEL_RW = 0x67, 0x63
@@ -96,6 +98,13 @@ COMMON: Final = f"""
     mov [rcx + 48], rax
     mov rax, cr2
     mov [rcx + 56], rax
+    mov dword ptr [{at.TRACING}], 0
+    cmp dword ptr [rsp + 24], {UNDEFINED}
+    jne defined
+    mov rax, cr4
+    or eax, {CR4_OSFXSR}
+    mov cr4, rax
+defined:
     cmp dword ptr [rsp + 24], {at.DONE}
     je done
     mov eax, [{at.SLOT}]
@@ -121,6 +130,26 @@ overrun:
     out 0xf4, al
 """
 
+# #DB while steps are to be taken: RIP is noted, and the program goes on where it stands. Else as any event.
+STEP: Final = f"""
+    cmp dword ptr [{at.TRACING}], 0
+    je {at.STUBS + at.STUB_BYTES}
+    push rax
+    push rcx
+    mov eax, [{at.TRACED}]
+    inc dword ptr [{at.TRACED}]
+    and eax, {at.TRACE_WORDS - 1}
+    mov rcx, [rsp + 16]
+    mov [rax * 8 + {at.TRACE}], rcx
+    dec dword ptr [{at.TRACING}]
+    jnz more
+    and dword ptr [rsp + 32], {~TRAP_FLAG & 0xFFFFFFFF}
+more:
+    pop rcx
+    pop rax
+    iretq
+"""
+
 
 def stub(vector: int) -> bytes:
     """Push what the processor did not, and the vector; to COMMON."""
@@ -137,7 +166,8 @@ def image() -> bytes:
     built = bytearray(at.IMAGE_END - at.BOOT)
     handler = assemble(SYSTEM_CALL, at.HANDLER)
     handler += assemble(COMMON, at.HANDLER + len(handler))
-    pieces = {at.BOOT: assemble(BOOT, at.BOOT), at.HANDLER: handler}
+    assert at.HANDLER + len(handler) <= at.TRACER
+    pieces = {at.BOOT: assemble(BOOT, at.BOOT), at.HANDLER: handler, at.TRACER: assemble(STEP, at.TRACER)}
     pieces |= {at.STUBS + at.STUB_BYTES * vector: stub(vector) for vector in range(256)}
     for place, code in pieces.items():
         built[place - at.BOOT : place - at.BOOT + len(code)] = code
@@ -162,7 +192,7 @@ def gates() -> bytes:
     """The IDT: CPL 3 may use every vector from 0x80 on, and #DF and #SS have a stack of their own."""
     return b"".join(
         gate(
-            at.STUBS + at.STUB_BYTES * vector,
+            at.TRACER if vector == DEBUG else at.STUBS + at.STUB_BYTES * vector,
             dpl=3 if vector >= 0x80 or vector in (3, 4) else 0,
             ist=1 if vector in (DOUBLE_FAULT, STACK_FAULT) else 0,
             kind=15 if vector % 5 == 0 else 14,
@@ -170,6 +200,16 @@ def gates() -> bytes:
         )
         for vector in range(256)
     )
+
+
+def functions(frame: int) -> bytes:
+    """A page of functions: each adds a number of its own to a word of DATA; NOPs; RET. INT3 between them."""
+    page = b""
+    for number in range(at.FUNCTIONS):
+        code = b"\xb8" + (frame << 16 | number << 8 | 1).to_bytes(4, "little")  # MOV EAX, imm32
+        code += b"\x01\x04\x25" + (at.DATA + 0xA00 + 4 * number).to_bytes(4, "little")  # ADD [word], EAX
+        page += (code + b"\x90" * at.FUNCTION_GAP_BYTES + b"\xc3").ljust(at.FUNCTION_BYTES, b"\xcc")
+    return page.ljust(0x1000, b"\xcc")
 
 
 def task_state() -> bytes:
@@ -187,8 +227,11 @@ def tables() -> dict[int, list[int]]:
     identity = [page << 12 | PRESENT_RWU for page in range(512)]
     for page in range(at.GDT >> 12, at.FRAMES >> 12):
         identity[page] = page << 12 | KERNEL_RW
-    window = [frame_entry(frame) for frame in range(at.FRAMES_MOST)]
-    other = [frame_entry(frame ^ 1) for frame in range(at.FRAMES_MOST)]
+    window = [frame_entry(frame) for frame in range(at.FRAMES_MOST)] + [0] * (at.CODE_PAGE - at.FRAMES_MOST)
+    other = [frame_entry(frame ^ 1) for frame in range(at.FRAMES_MOST)] + [0] * (at.CODE_PAGE - at.FRAMES_MOST)
+    for number in range(at.CODE_FRAMES_MOST):
+        window.append(at.CODE_FRAMES + 0x1000 * number | PRESENT_RWU)
+        other.append(at.CODE_FRAMES + 0x1000 * (number ^ 1) | PRESENT_RWU)
     apic = 0xFEE00000 | 0x1F3  # a page of 2 MiB, global, uncached
     return {
         at.ROOT: [at.POINTERS | PRESENT_RWU],
@@ -227,5 +270,7 @@ def furniture() -> tuple[tuple[int, bytes], ...]:
         (at.TSS, task_state()),
         (at.SECOND_TSS, task_state()),
         (at.LDT, ldt),
+        (at.STACK, (at.CODE + at.SLOT_BYTES * at.SLOTS_MOST).to_bytes(8, "little") * 16),  # where RET goes from no CALL
+        (at.CODE_FRAMES, b"".join(map(functions, range(at.CODE_FRAMES_MOST))).ljust(at.END - at.CODE_FRAMES, b"\xcc")),
         *((page, struct.pack(f"<{len(entries)}Q", *entries)) for page, entries in tables().items()),
     )

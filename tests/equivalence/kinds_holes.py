@@ -84,7 +84,7 @@ def verify_for_writing(choose: Random) -> Piece:
 
 @kind(1, hole="MOV to SS of a null selector")
 def null_stack_segment(_choose: Random) -> Piece:
-    return Piece(move(2, 0) + b"\x8e\xd2\x8c\xd1")
+    return Piece(move(2, 0) + b"\x8e\xd2\x8c\xd1" + move(2, at.KERNEL_SS) + b"\x8e\xd2")
 
 
 @kind(1, hole="a breakpoint in DR0")
@@ -94,13 +94,28 @@ def breakpoint_on_code(_choose: Random) -> Piece:
     return Piece(arm + b"\x90\x90\x90" + move(1, 0x400) + debug(7, 1, write=True))
 
 
+@kind(1, hole="WAIT with CR0.TS set and CR0.MP clear")
+def wait_for_the_coprocessor(choose: Random) -> Piece:
+    value = 0x80050033 & ~choose.choice((2, 2, 0)) | choose.choice((8, 8, 0))
+    return Piece(move(0, value) + control(0, 0, write=True) + b"\x9b\xff\xc3")
+
+
 @kind(1, hole="SSE with CR4.OSFXSR clear")
 def sse_without_its_bit(_choose: Random) -> Piece:
+    return Piece(b"\x0f\x06" + without_its_bit(b"\x0f\x28\xc1"))
+
+
+@kind(1, erratum="SSE with CR4.OSFXSR clear and CR0.TS set")
+def sse_without_its_bit_after_a_task_switch(_choose: Random) -> Piece:
     return Piece(
-        move(0, 0x20) + control(4, 0, write=True) + b"\x0f\x28\xc1" + move(0, 0x220) + control(4, 0, write=True)
+        control(0, 0, write=False) + b"\x83\xc8\x08" + control(0, 0, write=True) + without_its_bit(b"\x0f\x28\xc1")
     )
 
 
-@kind(1, hole="LFS of 64 bits, offset below 4 GiB")
+def without_its_bit(code: bytes) -> bytes:
+    return move(0, 0x20) + control(4, 0, write=True) + code + move(0, 0x220) + control(4, 0, write=True)
+
+
+@kind(1, hole="LFS of 64 bits, offset below 4 GiB", erratum="LFS and its kin of 64 bits: m16:64")
 def load_far_pointer_of_64_bits(_choose: Random) -> Piece:
     return Piece(store(PLACE, 0x9000) + store(PLACE + 8, at.USER_SS) + memory_form(b"\x48\x0f\xb4", 3, PLACE))

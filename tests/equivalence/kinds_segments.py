@@ -149,6 +149,13 @@ def far_jump(choose: Random) -> Piece:
     return Piece(begin + target + memory_form(b"\xff", 5, POINTER) + load(1, POINTER))
 
 
+@kind(1, erratum="far CALL while SS is null")
+def far_call_without_a_stack_segment(_choose: Random) -> Piece:
+    begin = move(0, 0) + b"\x8e\xd0" + store(POINTER, at.KERNEL_CS << 32)
+    call = b"\x48\x8d\x05\x0e\x00\x00\x00" + memory_form(b"\x89", 0, POINTER) + memory_form(b"\xff", 3, POINTER)
+    return Piece(begin + call + b"\x48\x89\xe1")
+
+
 @kind(1)
 def far_call(choose: Random) -> Piece:
     begin = move(0, choose.choice(CODE_SELECTORS)) + memory_form(b"\x66\x89", 0, POINTER + 4)

@@ -92,7 +92,7 @@ def system_return_badly(_choose: Random) -> Piece:
     return Piece(move(1, at.NOT_CANONICAL) + move(11, 0x202) + b"\x48\x0f\x07")
 
 
-@kind(1, hole="code of 32 bits")
+@kind(1, lacks="code of 32 bits")
 def system_return_to_compatibility_mode(choose: Random) -> Piece:
     return Piece(leave_to_user(choose, 0x202).kernel[:-3] + b"\x0f\x07", BACK)
 

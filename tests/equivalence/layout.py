@@ -7,11 +7,14 @@ from typing import Final
 BOOT, STUBS, HANDLER, CODE, USER = 0x100000, 0x101000, 0x102000, 0x104000, 0x106000  # the image
 IMAGE_END: Final = 0x107000
 STUB_BYTES: Final = 16
+TRACER: Final = 0x103000  # where #DB goes
 SLOT_BYTES: Final = 64
 SLOTS_MOST: Final = 56  # slots of a program in its page; those after it end the run
 
 VARIABLES, DATA, LOG = 0x108000, 0x109000, 0x10B000  # DATA has two pages
 SLOT, COUNT, SAVED = VARIABLES, VARIABLES + 8, VARIABLES + 16
+TRACING, TRACED = VARIABLES + 24, VARIABLES + 32  # single steps still to take, and those taken
+TRACE, TRACE_WORDS = 0x10D000, 512  # RIP of each
 DATA_BYTES: Final = 0x2000
 ENTRY_WORDS: Final = 8  # of the log: vector, error code, RIP, CS, RFLAGS, RSP, SS, CR2
 EVENTS_MOST: Final = 120
@@ -27,8 +30,14 @@ OTHER_POINTERS, OTHER_DIRECTORY, OTHER_TABLE = 0x127000, 0x128000, 0x129000
 DEVICE_DIRECTORY: Final = 0x12A000
 FRAMES: Final = 0x130000  # FRAMES_MOST frames that the window's pages lead to
 FRAMES_MOST: Final = 8
+CODE_FRAMES: Final = 0x138000  # CODE_FRAMES_MOST frames of functions, which CODE_WINDOW's pages lead to as well
+CODE_FRAMES_MOST: Final = 4
+CODE_PAGE: Final = CODE_FRAMES >> 12  # the first of the window's pages that leads to them, and if it is one of 2 MiB
+FUNCTIONS, FUNCTION_BYTES = 16, 64  # of a frame, and of each
+FUNCTION_GAP, FUNCTION_GAP_BYTES = 12, 8  # where in a function are NOPs, and how many
 
 WINDOW: Final = 1 << 30  # a GiB that WINDOW_TABLE maps the first pages of
+CODE_WINDOW: Final = WINDOW + 0x1000 * CODE_PAGE
 APIC: Final = 0xFEE00000
 NOT_CANONICAL: Final = 0x8000_0000_0000_0000
 UNMAPPED: Final = 0x6_0000_0000
@@ -46,4 +55,5 @@ SYSTEM_CALL: Final = 0x100  # what the log has for SYSCALL
 KERNEL_ONLY, ABSENT_GATE = 0x41, 0x43  # gates of DPL 0, and one that is not present
 NO_ERROR_CODE: Final = 0x5E5E
 FINISHED, OVERRUN = 1, 2  # exit statuses
-MEMORY: Final = "1280KiB"
+END: Final = 0x140000  # of memory
+MEMORY: Final = f"{END >> 10}KiB"

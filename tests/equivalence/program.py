@@ -16,10 +16,21 @@ from typing import Final
 from iced_x86 import Decoder, Formatter, FormatterSyntax
 
 from tests.equivalence import layout as at
-from tests.equivalence.kinds import KINDS, Kind, Piece
+from tests.equivalence.kinds import HOLED, KINDS, Kind, Piece
 from tests.equivalence.kinds_transfers import BACK, HERE
 
-for module in ("registers", "segments", "memory", "transfers", "devices", "holes"):
+for module in (
+    "registers",
+    "segments",
+    "memory",
+    "transfers",
+    "devices",
+    "holes",
+    "code",
+    "code_pages",
+    "branches",
+    "flags",
+):
     import_module(f"tests.equivalence.kinds_{module}")
 
 SLOTS: Final = (5, 40)  # fewest and most instructions of a program
@@ -35,10 +46,9 @@ class Slot:
     kind: str
     piece: Piece
 
-    @property
-    def listed(self) -> str:
-        """The hole or erratum through which techniques differ here; empty for an instruction that must be equal."""
-        return (KINDS[self.kind].hole or KINDS[self.kind].erratum) if self.kind else ""
+    def excuse(self, techniques: Sequence[str] = (HOLED,)) -> str:
+        """The hole or erratum through which these techniques differ here; empty for what must be equal."""
+        return KINDS[self.kind].excuse(techniques) if self.kind else ""
 
 
 EMPTY: Final = Slot("", NOTHING)
@@ -80,7 +90,7 @@ class Program:
         for number, slot in enumerate(self.slots):
             if not slot.kind:
                 continue
-            note = f"; {slot.kind}" + (f" (listed: {slot.listed})" if slot.listed else "")
+            note = f"; {slot.kind}" + (f" (listed: {slot.excuse()})" if slot.excuse() else "")
             begin = at.SLOT_BYTES * number
             size = len(NOTE) + 4 + len(slot.piece.kernel)
             lines += disassembly(kernel[begin + len(NOTE) + 4 : begin + size], at.CODE + begin + len(NOTE) + 4, note)
@@ -117,16 +127,16 @@ def disassembly(code: bytes, address: int, note: str) -> list[str]:
 
 
 @cache
-def drawn(holes: bool, without: frozenset[str] = frozenset()) -> tuple[tuple[Kind, ...], tuple[int, ...]]:
-    """The kinds that are drawn, and the sums of their weights."""
-    kinds = tuple(one for one in KINDS.values() if (holes or not (one.hole or one.erratum)) and one.name not in without)
+def drawn(holes: bool, techniques: tuple[str, ...] = (HOLED,)) -> tuple[tuple[Kind, ...], tuple[int, ...]]:
+    """The kinds that are drawn, and their weights: without holes those in which the techniques must be equal."""
+    kinds = tuple(one for one in KINDS.values() if holes or not one.excuse(techniques))
     return kinds, tuple(one.weight for one in kinds)
 
 
-def generate(seed: int, *, holes: bool = False) -> Program:
-    """The program of a seed: without holes such as must be equal under all techniques."""
+def generate(seed: int, techniques: Sequence[str] = (HOLED,), *, holes: bool = False) -> Program:
+    """The program of a seed: without holes one that must be equal under the techniques."""
     choose = Random(seed)
-    kinds, weights = drawn(holes)
+    kinds, weights = drawn(holes, tuple(techniques))
     count = choose.randint(*SLOTS)
     return build(seed, choose, choose.choices(kinds, weights, k=count))
 

@@ -22,7 +22,7 @@ from tests.equivalence.harness import furniture, image
 from tests.equivalence.program import Program
 
 MAX_EXITS: Final = 6000
-TIMEOUT_S: Final = 20.0
+TIMEOUT_S: Final = 5.0
 BUDGETS: Final = frozenset({StopWhy.MAX_EXITS, StopWhy.TIMEOUT})
 RSP: Final = 4
 KNOWN_TABLES: Final = frozenset(
@@ -105,6 +105,7 @@ class Benches:
 
     def __init__(self, techniques: Sequence[str]) -> None:
         self._stack = ExitStack()
+        self.techniques: Final = tuple(techniques)
         self.benches: Final = [Bench(name) for name in techniques]
         for bench in self.benches:
             self._stack.callback(bench.close)

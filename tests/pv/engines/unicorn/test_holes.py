@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from tests.pv.engines.unicorn.guests import DATA, EXCEPTION, FILLS, KERNEL_SS, SOFTWARE, TrapGuest, assemble
+from tests.pv.engines.unicorn.guests import DATA, EXCEPTION, FILLS, KERNEL_SS, NM, SOFTWARE, TrapGuest, assemble
 
 PAGE: Final = Path(__file__).parents[4] / "docs" / "holes.md"
 BEGIN, END = "<!-- seen by tests/pv/engines/unicorn/test_holes.py -->\n", "<!-- end -->\n"
@@ -77,6 +77,8 @@ HOLES: Final = (
          f"{TRANSLATED}; else interrupts stay off for ever", before="cli"),
     Hole("MOV from CS", "mov ecx, cs", rcx("{:#x}"), "RPL 1", "the guest learns its true ring"),
     Hole("MOV from SS", "mov ecx, ss", rcx("{:#x}"), "RPL 1", "the guest learns its true ring"),
+    Hole("FNSTENV", "fninit; fld1; fnstenv [r15]; movzx ecx, word ptr [r15 + 16]",
+         rcx("the x87 instruction's CS: {:#x}"), "RPL 1, where the processor still keeps it", TRANSLATED),
     Hole("CS in a trap frame", "int 0x41; mov ecx, [rsp - 32]", rcx("{:#x}"), "what the monitor pushes",
          "no hole: events are delivered by the monitor"),
     Hole("LAR", "mov edx, 8; lar eax, edx; pushfq; pop rcx", zero_flag, "a segment of the monitor's GDT", TRANSLATED),
@@ -102,6 +104,9 @@ HOLES: Final = (
          f"mov ecx, {DATA}; mov dr0, rcx; mov ecx, 0x30001; mov dr7, rcx; mov rcx, [r15]; mov rcx, dr7",
          rcx("DR7 keeps {:#x}; nothing fires"), "nothing: the monitor's debug registers are in use",
          "hardware virtualization switches them; on this engine they are values there as well"),
+    Hole("WAIT with CR0.TS set and CR0.MP clear", "wait", rcx("{} times #NM"), "#NM: CR0 is the monitor's",
+         "hardware virtualization gives the guest its own CR0",
+         before="mov rax, cr0; and eax, 0xfffffffd; or eax, 8; mov cr0, rax; xor ecx, ecx"),
     Hole("SSE with CR4.OSFXSR clear",
          "mov rax, cr4; and eax, 0xfffffdff; mov cr4, rax; movaps xmm0, xmm1; mov ecx, 1", rcx("runs"),
          "runs: CR4 is the monitor's", "hardware virtualization gives the guest its own CR4"),
@@ -113,8 +118,9 @@ def run(hole: Hole) -> tuple[str, Mapping[tuple[str, str], int]]:
     body = assemble(hole.code) if isinstance(hole.code, str) else hole.code
     before = assemble(hole.before) if hole.before else b""
     code = before + body + assemble(f"int {VECTOR}")
-    with TrapGuest(code, {DATA + 0x100: "iretq"}) as guest:
+    with TrapGuest(code, {DATA + 0x100: "iretq", DATA + 0x110: "inc ecx; clts; iretq"}) as guest:
         guest.gate(0x41, DATA + 0x100)
+        guest.gate(NM, DATA + 0x110)
         guest.memory.write(DATA, FAR_POINTER)
         guest.memory.write(DATA + 0x20, NULL_POINTER)
         guest.vcpu.r15 = guest.vcpu.rbx = DATA
