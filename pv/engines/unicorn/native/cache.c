@@ -9,11 +9,9 @@
  * waits: STI compares, and leaves by #BR where one does. */
 #include "cache.h"
 
-enum { ENV_BND0 = 0x200, ENV_BND1 = 0x210, ENV_PKRU = 0x14b8 }; /* their upper halves, kept as one's complements (SDM vol. 2, BNDMK) */
-enum { HF_BOUNDS = 3 << 25 /* MPX is on, and in use */, FLAG_TF = 1 << 8, FLAG_IF = 1 << 9, FLAG_IOPL = 3 << 12, VEC_BR = 5, TRIES = 16 };
+enum { FLAG_TF = 1 << 8, FLAG_IF = 1 << 9, FLAG_IOPL = 3 << 12, VEC_BR = 5, TRIES = 16 };
 enum { DENY_KEY_1 = 3 << 2, LDT_FLAGS = 0x8200 /* present, a table */, CS_BAKED = 32 };
-#define CR4_PKE (1ull << 22)
-#define UPPER(bound) (~(uint64_t)(bound))
+#define UPPER(bound) (~(uint64_t)(bound)) /* as BNDMK keeps it: the one's complement (SDM vol. 2) */
 
 static bool interrupt_waits(struct pv_vcpu *c) { return c->interrupt_pending && !c->call; }
 

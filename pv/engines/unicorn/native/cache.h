@@ -69,6 +69,8 @@ struct pv_cache {
     uint8_t baked;
     uint16_t cs;
     enum pv_where where;
+    uint64_t stack_page, stack_loads; /* of the guest's stack, and where it lies */
+    const uint8_t *stack;
     /* where the last leave was, for an enter that finds nothing changed */
     uint64_t resume_rip;
     uint32_t resume_at, resume_generation;

@@ -63,7 +63,7 @@ bool pv_cache_open(struct pv_vcpu *c, uint32_t pages)
         k->page_next[i] = i + 1 < pages ? i + 2 : 0;
     for (uint32_t i = 0; i < k->block_room; i++)
         k->blocks[i].next_in_hash = i + 1 < k->block_room ? i + 2 : 0;
-    k->free_page = k->free_block = 1;
+    k->free_page = k->free_block = k->stack_page = 1; /* the last: no page */
     return true;
 }
 
@@ -217,6 +217,7 @@ void pv_cache_restored(struct pv_vcpu *c)
         return;
     k->resumable = k->step = k->shadow = false;
     k->where = PV_OUTSIDE;
+    k->stack_page = 1;
     k->context = NULL;
     for (struct pv_context *x = k->contexts; x < k->contexts + PV_CONTEXTS; x++)
         x->root = 0;

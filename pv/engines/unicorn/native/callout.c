@@ -41,12 +41,31 @@ static void in_place(struct pv_vcpu *c)
     c->cache->step_rip = ENV64(c->env, ENV_RIP);
 }
 
+/* A word of the stack. The page is remembered as long as a processor's TLB might: until the guest says that it changed. */
+static bool read_stack(struct pv_vcpu *c, uint64_t at, uint64_t *word)
+{
+    struct pv_cache *k = c->cache;
+    uint64_t page = at & ~(PV_PAGE - 1), inside = at & (PV_PAGE - 1);
+    struct pv_mapping to;
+    if (k->stack_page != page || k->stack_loads != c->shadow.loads || inside > PV_PAGE - sizeof *word) {
+        if (inside <= PV_PAGE - sizeof *word && pv_guest_walk(c, page, 0, &to).vector < 0 && pv_gpa(c, to.gpa, PV_PAGE) && !pv_is_device(c, to.gpa)) {
+            k->stack_page = page;
+            k->stack_loads = c->shadow.loads;
+            k->stack = c->ram + to.gpa;
+        } else {
+            return pv_linear(c, at, word, sizeof *word, false, false).vector < 0;
+        }
+    }
+    memcpy(word, k->stack + inside, sizeof *word);
+    return true;
+}
+
 static void near_return(struct pv_vcpu *c, const uint8_t *payload)
 {
     uint64_t rsp = *pv_register(c, PV_RSP), target;
     uint16_t released;
     memcpy(&released, payload, sizeof released);
-    if (pv_linear(c, rsp, &target, sizeof target, false, false).vector >= 0) {
+    if (!read_stack(c, rsp, &target)) {
         in_place(c);
         return;
     }
@@ -192,21 +211,26 @@ void pv_callout(struct pv_vcpu *c)
 {
     struct pv_cache *k = c->cache;
     uint32_t at = (uint32_t)(ENV64(c->env, ENV_RIP) - k->linear);
-    struct pv_block *b = pv_block_at(k, at);
-    if (!b) {
-        pv_cache_leave(c); /* which says so */
+    if (at >= k->pages * PV_PAGE - sizeof(struct branch)) {
+        pv_cache_leave(c); /* which says that this is not in the cache */
         return;
     }
-    struct pv_point *p = pv_cache_point(b, at);
     const uint8_t *payload = k->base + at + SYSCALL_BYTES + 1;
     enum callout what = (enum callout)payload[-1];
     k->counts.callouts[what < CALLOUTS ? what : 0]++;
+    if (what == RETURN) { /* of which there are many */
+        near_return(c, payload);
+        return;
+    }
+    struct pv_block *b = pv_block_at(k, at);
+    if (!b) {
+        pv_cache_leave(c);
+        return;
+    }
+    struct pv_point *p = pv_cache_point(b, at);
     switch (what) {
     case LINK:
         follow(c, b, at);
-        break;
-    case RETURN:
-        near_return(c, payload);
         break;
     case BRANCH:
         near_branch(c, b, p, payload);

@@ -153,6 +153,42 @@ static const char *probe_guest_mode(uc_engine *uc, uint8_t *env, uint8_t *memory
     return NULL;
 }
 
+/* What the translation cache stands on: bound registers, and pages that may be executed and not read. At CPL 1. */
+static const char *probe_cache(uc_engine *uc, uint8_t *env, uint8_t *memory)
+{
+    enum { BR = 5, PF = 14, BY_KEY = 0x20, CODE = 0x1000 };
+    static const struct { const char *code; int size, vector; } runs[] = {
+        { "\xf3\x0f\x1b\x04\x25\x34\x12\0\0\xf3\x0f\x1b\x0c\x25\x05\0\0\0\xf2\x0f\x1a\x0c\x25\x06\0\0\0\x90", 28, BR },
+        { "\x48\x8b\x04\x25\x00\x10\0\0", 8, PF },
+    };
+    uint64_t user[3] = { 0x4007, 0x5007, 0x87 | 1ull << 59 }, before[3];
+    ENV32(env, ENV_HFLAGS) |= HF_BOUNDS;
+    ENV64(env, ENV_CR + 32) |= CR4_PKE;
+    ENV32(env, ENV_PKRU) = 3 << 2;
+    for (int i = 0; i < 3; i++) {
+        memcpy(&before[i], memory + 0x3000 + 0x1000 * i, 8);
+        memcpy(memory + 0x3000 + 0x1000 * i, &user[i], 8);
+    }
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        memcpy(memory + CODE, runs[i].code, (size_t)runs[i].size);
+        pv_uc.tlb_flush((void *)((uint64_t *)uc)[pv_route.cpu_word]);
+        pv_uc.ctl(uc, UC_CTL_WRITE(UC_CTL_TB_FLUSH, 0));
+        ENV32(env, ENV_OLD_EXCEPTION) = 0xffffffff;
+        seen.vector = -1;
+        uc_err error = pv_uc.emu_start(uc, CODE, 0, 0, 0);
+        NEED(!error && seen.vector == runs[i].vector, i ? "where PKRU lies" : "its bound registers");
+    }
+    NEED(ENV64(env, ENV_BND0) == ~0x1234ull && ENV64(env, ENV_BND1) == ~5ull, "where bound registers lie");
+    NEED(seen.error & BY_KEY, "its protection keys");
+    for (int i = 0; i < 3; i++)
+        memcpy(memory + 0x3000 + 0x1000 * i, &before[i], 8);
+    ENV32(env, ENV_HFLAGS) &= ~(uint32_t)HF_BOUNDS;
+    ENV64(env, ENV_CR + 32) &= ~CR4_PKE;
+    pv_uc.tlb_flush((void *)((uint64_t *)uc)[pv_route.cpu_word]);
+    pv_uc.ctl(uc, UC_CTL_WRITE(UC_CTL_TB_FLUSH, 0));
+    return NULL;
+}
+
 static const char *probe(uc_engine *uc, uc_context *context, uint8_t *memory)
 {
     /* Markers through the public API, found again where the layout says. */
@@ -223,7 +259,8 @@ static const char *probe(uc_engine *uc, uc_context *context, uint8_t *memory)
         NEED(ENV32(env, ENV_OLD_EXCEPTION) == 13, "where the exception in flight lies");
         pv_uc.ctl(uc, UC_CTL_WRITE(UC_CTL_TB_FLUSH, 0));
     }
-    return probe_guest_mode(uc, env, memory);
+    const char *wrong = probe_cache(uc, env, memory);
+    return wrong ? wrong : probe_guest_mode(uc, env, memory);
 }
 
 const char *pv_engine_probe(void)

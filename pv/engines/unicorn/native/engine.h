@@ -57,11 +57,13 @@ enum { ENV_RIP = 0x80, ENV_EFLAGS = 0x88, ENV_CC_OP = 0xa8, ENV_DF = 0xac, ENV_H
        ENV_ERROR_CODE = 0x1508, ENV_EXCEPTION_IS_INT = 0x150c, ENV_NEXT_RIP = 0x1510, ENV_OLD_EXCEPTION = 0x1578,
        ENV_VMCB = 0x1580, ENV_INTERCEPT = 0x1590, ENV_INTERCEPT_CR_READ = 0x1598, ENV_INTERCEPT_CR_WRITE = 0x159a, ENV_INTERCEPT_DR_READ = 0x159c,
        ENV_INTERCEPT_DR_WRITE = 0x159e, ENV_STAR = 0x12d8, ENV_LSTAR = 0x12e8, ENV_CSTAR = 0x12f0, ENV_FMASK = 0x12f8, ENV_KERNEL_GS_BASE = 0x1300,
+             ENV_BND0 = 0x200, ENV_BND1 = 0x210 /* their upper bounds */, ENV_PKRU = 0x14b8,
              ENV_INTERCEPT_EXCEPTIONS = 0x15a0, ENV_NESTED_CR3 = 0x15a8, ENV_NESTED_MODE = 0x15b0 };
 
 /* hflags: the bits of CPUX86State.hflags that the core reads or sets. */
 enum { HF_CPL = 3, HF_INHIBIT_IRQ = 1 << 3, HF_CS32 = 1 << 4, HF_SS32 = 1 << 5, HF_ADDSEG = 1 << 6, HF_PE = 1 << 7, HF_TF = 1 << 8,
-       HF_TS = 1 << 11, HF_IOPL = 3 << 12, HF_LMA = 1 << 14, HF_CS64 = 1 << 15, HF_RF = 1 << 16, HF_GUEST = 1 << 21 };
+       HF_TS = 1 << 11, HF_IOPL = 3 << 12, HF_LMA = 1 << 14, HF_CS64 = 1 << 15, HF_RF = 1 << 16, HF_GUEST = 1 << 21, HF_BOUNDS = 3 << 25 /* MPX is on, and in use */ };
+#define CR4_PKE (1ull << 22)
 enum { HF2_GIF = 1 << 0, HF2_NPT = 1 << 6 };
 
 enum { PV_RAX, PV_RCX, PV_RDX, PV_RBX, PV_RSP, PV_RBP, PV_RSI, PV_RDI, PV_R8, PV_R9, PV_R10, PV_R11 };

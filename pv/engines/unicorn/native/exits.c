@@ -53,6 +53,7 @@ void pv_stop(struct pv_vcpu *c, enum pv_why why, int status, const char *format,
 void pv_set_cr3(struct pv_vcpu *c, uint64_t gpa)
 {
     ENV64(c->env, ENV_CR + 24) = gpa;
+    c->shadow.loads++;
     pv_uc.tlb_flush(c->cpu);
 }
 

@@ -329,6 +329,7 @@ void pv_shadow_flush(struct pv_vcpu *c)
 void pv_shadow_invalidate(struct pv_vcpu *c, uint64_t gva)
 {
     struct pv_shadow *s = &c->shadow;
+    s->loads++;
     bool dropped = false;
     for (uint32_t i = 0; i < s->unsync_count; i++)
         if (s->pages[s->unsync_list[i]].level)

@@ -77,7 +77,7 @@ const struct pv_field pv_fields[] = {
     PLAIN(pool.used), PLAIN(pool.free_head),
     PLAIN(tables.active), PLAIN(tables.common),
     PLAIN(shadow.unsync_count), PLAIN(shadow.root), PLAIN(shadow.fills), PLAIN(shadow.table_writes), PLAIN(shadow.guest_faults),
-    PLAIN(shadow.syncs), PLAIN(shadow.zaps), PLAIN(shadow.roots), PLAIN(shadow.root_hits), PLAIN(shadow.epoch),
+    PLAIN(shadow.syncs), PLAIN(shadow.zaps), PLAIN(shadow.roots), PLAIN(shadow.root_hits), PLAIN(shadow.epoch), PLAIN(shadow.loads),
     { "traps", offsetof(struct pv_vcpu, traps), sizeof(struct pv_trap), 256, sizeof(struct pv_trap), false, ALL, ALL, ALL },
     PLAIN(kernel_stack), PLAIN(syscall_entry), PLAIN(upcall_rip), PLAIN(call_return),
     PLAIN(exits), PLAIN(now_ns), PLAIN(deadline_ns),

@@ -47,6 +47,7 @@ struct pv_shadow {
     uint8_t *tracked;   /* for each guest frame: is it a shadowed table that is write-protected */
     uint32_t *mapped_by; /* for each guest frame: which shadow entry maps it writable: 0 none, ~0 several, else index + 1 */
     uint64_t fills, table_writes, guest_faults, syncs, zaps, roots, root_hits;
+    uint64_t loads; /* of CR3, and INVLPG: until the next a processor may go on with what it knew */
     uint64_t epoch; /* moves on where an entry is dropped by which code was found: that may be no more */
 };
 
