@@ -1,6 +1,6 @@
-"""Between any two instructions of a block stands the guest: at each boundary, a fault, an interrupt, a stop and a snapshot.
+"""Between two instructions of a block stands the guest: at each boundary, a fault, an interrupt, a stop, a snapshot.
 
-BLOCK has every class of the policy table. What the guest is before each of its instructions is what hardware says it is.
+BLOCK has every class of the policy table. What the guest is before each of its instructions is what hardware says.
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ from tests.pv.engines.unicorn.guests import (
 START: Final = CODE + 0x1000
 BLOCK: Final = (
     "inc eax", "mov ebx, 0x130000", "mov [rbx + 8], rax", "add ecx, [rip - 20]", "lea rdx, [rip + 0x7f000]", "cli",
-    "pushfq", "inc edx", "sti", "nop", "popfq", "pushfq", "popfq", "mov esi, cs", "mov [rbx + 16], cs", "sgdt [rbx + 24]",
-    "sidt [rbx + 40]", "sldt edi", "str ebp", "smsw r8d", "smsw word ptr [rbx + 64]", "mov r9d, ss", "mov ecx, 8",
-    "lar r10d, ecx", "lsl r11d, ecx", "verr cx", "jc {0}", "cmp eax, eax", "jz {0}", "jnz {0}", "call {0}", "pop r12",
-    "lea r13, [rip + 3]", "call r13", "pop r14", "lea r13, [rip + 5]", "push r13", "ret 0", "lea r13, [rip + 3]", "jmp r13",
-    "mov ecx, 2", "xor eax, eax", "cpuid", "mov rax, cr0", "mov ebx, 0x130000", "out 0x80, al", "in al, 0x80",
-    "mov ecx, 0xc0000080", "rdmsr", "mov edi, 0x130200", "mov esi, 0x130300", "mov ecx, 3", "rep movsb",
-    "lock xadd [rbx], rax", "fninit", "bndmk bnd0, [rbx]", "push 7", "pop rax", "mov ecx, 2", "loop {0}", "jrcxz {0}",
-    "invlpg [rbx]", "clts", "sti", "mov eax, 0x10", "mov ss, eax", "nop", "cli", "sti", "cli",
+    "pushfq", "inc edx", "sti", "nop", "popfq", "pushfq", "popfq", "mov esi, cs", "mov [rbx + 16], cs",
+    "sgdt [rbx + 24]", "sidt [rbx + 40]", "sldt edi", "str ebp", "smsw r8d", "smsw word ptr [rbx + 64]",
+    "mov r9d, ss", "mov ecx, 8", "lar r10d, ecx", "lsl r11d, ecx", "verr cx", "jc {0}", "cmp eax, eax", "jz {0}",
+    "jnz {0}", "call {0}", "pop r12", "lea r13, [rip + 3]", "call r13", "pop r14", "lea r13, [rip + 5]", "push r13",
+    "ret 0", "lea r13, [rip + 3]", "jmp r13", "mov ecx, 2", "xor eax, eax", "cpuid", "mov rax, cr0",
+    "mov ebx, 0x130000", "out 0x80, al", "in al, 0x80", "mov ecx, 0xc0000080", "rdmsr", "mov edi, 0x130200",
+    "mov esi, 0x130300", "mov ecx, 3", "rep movsb", "lock xadd [rbx], rax", "fninit", "bndmk bnd0, [rbx]", "push 7",
+    "pop rax", "mov ecx, 2", "loop {0}", "jrcxz {0}", "invlpg [rbx]", "clts", "sti", "mov eax, 0x10", "mov ss, eax",
+    "nop", "cli", "sti", "cli",
 )  # fmt: skip
 UNKNOWN: Final = {"bndmk bnd0, [rbx]": bytes.fromhex("f30f1b03")}  # to the assembler
 
@@ -144,12 +145,13 @@ def test_the_page_of_each_instruction_taken_away(number: int) -> None:
 
 FAULTING: Final = (
     "mov [r15], eax", "add eax, [r15]", "lock inc dword ptr [r15]", "push [r15]", "pop qword ptr [r15]", "call [r15]",
-    "jmp [r15]", "sgdt [r15]", "sidt [r15]", "sldt [r15]", "str [r15]", "smsw [r15]", "mov [r15], cs", "mov [r15], ss",
-    "lar eax, [r15]", "verr [r15]", "mov rsp, r15; pushfq", "mov rsp, r15; popfq", "mov rsp, r15; call 0x101100",
-    "mov rsp, r15; ret", "mov rsp, r15; ret 8", "mov rsp, r15; push rax", "mov rsp, r15; call rbx", "mov rsp, r15; iretq",
-    "mov rdi, r15; stosq", "mov rdi, r15; mov ecx, 4; rep stosb", "mov rsi, r15; lodsb", "lgdt [r15]", "lldt [r15]",
-    "fnstenv [r15]", "fxsave [r15]", "movups [r15], xmm0", "cmpxchg16b [r15]", "lss eax, [r15]", "enter 8, 0; mov [r15], al",
-    "mov rsp, r15; leave", "clflush [r15]", "bt [r15], eax", "xlatb", "out 0x80, al; inc dword ptr [r15]", "outsb", "insb",
+    "jmp [r15]", "sgdt [r15]", "sidt [r15]", "sldt [r15]", "str [r15]", "smsw [r15]", "mov [r15], cs",
+    "mov [r15], ss", "lar eax, [r15]", "verr [r15]", "mov rsp, r15; pushfq", "mov rsp, r15; popfq",
+    "mov rsp, r15; call 0x101100", "mov rsp, r15; ret", "mov rsp, r15; ret 8", "mov rsp, r15; push rax",
+    "mov rsp, r15; call rbx", "mov rsp, r15; iretq", "mov rdi, r15; stosq", "mov rdi, r15; mov ecx, 4; rep stosb",
+    "mov rsi, r15; lodsb", "lgdt [r15]", "lldt [r15]", "fnstenv [r15]", "fxsave [r15]", "movups [r15], xmm0",
+    "cmpxchg16b [r15]", "lss eax, [r15]", "enter 8, 0; mov [r15], al", "mov rsp, r15; leave", "clflush [r15]",
+    "bt [r15], eax", "xlatb", "out 0x80, al; inc dword ptr [r15]", "outsb", "insb",
 )  # fmt: skip
 
 
