@@ -128,7 +128,7 @@ def _cr0_writer(vcpu: Vcpu) -> Handler:
         value = value & CR0_DEFINED | CR0_ET  # undefined bits below 32 are ignored, ET is fixed
         changed = virtual.cr0 ^ value
         virtual.cr0 = value
-        if changed & (CR0_TS | CR0_EM):
+        if changed & (CR0_TS | CR0_EM | CR0_MP):
             vcpu.set_task_switched(bool(value & (CR0_TS | CR0_EM)))
         if changed & CR0_WP:
             vcpu.shadow.flush()

@@ -76,7 +76,7 @@ def transfer_rows(vcpu: Vcpu, owner: str) -> list[Row]:
         return AGAIN
 
     def check_code(selector: int, rip: int, rsp: int) -> None:
-        """Raise what CS raises in an outward return: it comes before RSP and SS are read, and with a code of its own."""
+        """Raise what CS raises in an outward return: it comes before RSP and SS are read, with a code of its own."""
         try:
             outward.far_transfer(selector, rip, rsp, 0)
         except GuestFault as fault:  # of a null SS, if of nothing else

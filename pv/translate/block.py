@@ -18,7 +18,7 @@ from pv.translate import callouts, sequences
 from pv.translate.callouts import LINK_BYTES, Kind
 from pv.translate.draft import CR0_EM_ONLY, CR4, OPTIONS, STUB, Draft, VirtualState
 from pv.translate.emit import EMIT
-from pv.translate.policy import ABSENT, BY_CODE, MEMORY, PLAIN, VECTOR, After, How, Policy
+from pv.translate.policy import ABSENT, BY_CODE, MEMORY, PLAIN, REPEATED, VECTOR, After, How, Policy
 
 __all__ = ["LEAST_ROOM", "MOST", "STUB", "Translation", "Translator", "VirtualState"]
 
@@ -90,6 +90,12 @@ def fill(block: Draft, most: int) -> tuple[int, int]:
         row = find(instruction.code) or BY_CODE.of(instruction)
         length = instruction.len
         end = position + length
+        if (
+            checked
+            and instruction.is_string_instruction
+            and (instruction.has_rep_prefix or instruction.has_repne_prefix)
+        ):
+            row = REPEATED
         if row is VECTOR:
             block.bakes |= vector_bakes
             row = vector

@@ -139,10 +139,16 @@ TABLE: Final[tuple[Policy, ...]] = (
 
 ABSENT: Final = Policy("what CPUID hides, and runs", How.UNDEFINED, After.NEVER, "UD2: the guest's processor has none")
 FOREIGN: Final = Policy("what CPUID hides", How.STEP, After.NEVER, "the processor refuses it: #UD or #GP")
+REPEATED: Final = Policy(
+    "REP, in a checked block",
+    How.STEP,
+    After.LINK,
+    "it may write over itself: each element is by what stands there then",
+)
 VECTOR: Final = Policy("SSE", How.VECTOR, After.ON, "identical, or UD2 while CR4.OSFXSR is clear or CR0.EM set")
 MEMORY: Final = Policy("memory operand", How.IDENTICAL, After.ON, "the bytes; one relative to RIP becomes absolute")
 PLAIN: Final = Policy("identical", How.IDENTICAL, After.ON, "the bytes")
-LATER: Final = (ABSENT, FOREIGN, VECTOR, MEMORY, PLAIN)
+LATER: Final = (ABSENT, FOREIGN, REPEATED, VECTOR, MEMORY, PLAIN)
 
 # What a guest's CPUID may show (pv.emulate.cpuid hides the rest). Not VMX, SVM, SMX, SMAP, FSGSBASE, PKU, XSAVE, AVX,
 # CET, TSX, RDRAND, RDSEED, SEP: an instruction with any feature that is not here is undefined.

@@ -124,12 +124,6 @@ def test_a_line_unmasked_by_out_waits_for_sti(bench: Bench) -> None:
     assert events[0].rip == at.CODE + 11 + len(unmask) + 4
 
 
-def not_yet(request: pytest.FixtureRequest, bench: Bench, reason: str) -> None:
-    """Expect this to fail under translate."""
-    if bench.technique == "translate":
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
-
-
 def traced(seen: Observation) -> list[int]:
     """RIP of the single steps that were noted."""
     return [
@@ -148,52 +142,44 @@ def test_an_x87_instruction_stands_where_the_guest_has_it(bench: Bench, save: st
     assert int.from_bytes(seen.memory[place : place + 4], "little") == BEGIN + 5 + 2
 
 
-def test_a_step_at_user_level_is_taken_behind_the_instruction(bench: Bench, request: pytest.FixtureRequest) -> None:
-    not_yet(request, bench, "#DB comes before the first instruction at CPL 3")
+def test_a_step_at_user_level_is_taken_behind_the_instruction(bench: Bench) -> None:
     _, (event,) = run(bench, Piece(to_user(0x302), b"\xff\xc3\xff\xc1" + BACK))
     assert (event.vector, event.rip, event.rflags) == (1, at.USER + 2, 0x302)
 
 
-def test_a_string_that_writes_over_itself_is_what_it_became(bench: Bench, request: pytest.FixtureRequest) -> None:
+def test_a_string_that_writes_over_itself_is_what_it_became(bench: Bench) -> None:
     """REP STOSB whose first element is its own prefix: CLD, and STOSB once more. Over and over, for that."""
-    not_yet(
-        request, bench, "once the page's blocks check themselves, all elements are stored by the instruction as it was"
-    )
     code = b"\x48\x8d\x3d" + (8).to_bytes(4, "little") + move(1, 9) + b"\xb0\xfc\x90\xf3\xaa" + b"\x90" * 12
     ends = [run(bench, Piece(code))[0].registers["rdi"] for _ in range(6)]
     assert ends == [BEGIN + len(code) - 12] * 6
 
 
-def test_popf_that_sets_tf_steps_over_a_branch_that_goes_nowhere(bench: Bench, request: pytest.FixtureRequest) -> None:
+def test_popf_that_sets_tf_steps_over_a_branch_that_goes_nowhere(bench: Bench) -> None:
     if bench.technique == HOLED:
         pytest.skip("POPF is a hole of trap's")
-    not_yet(request, bench, "the branch is not there in the cache, and no step is taken behind it")
     code = take(2) + b"\x68\x02\x01\x00\x00\x9d\xeb\x00\x90\x90"
     seen, _ = run(bench, Piece(code))
     assert traced(seen) == [BEGIN + len(code) - 2, BEGIN + len(code) - 1]
 
 
-def test_popf_that_lets_an_interrupt_in_is_interrupted_behind_it(bench: Bench, request: pytest.FixtureRequest) -> None:
+def test_popf_that_lets_an_interrupt_in_is_interrupted_behind_it(bench: Bench) -> None:
     if bench.technique == HOLED:
         pytest.skip("POPF is a hole of trap's")
-    not_yet(request, bench, "the branch behind POPF is not there in the cache, and the frame has its target")
     send = b"\xfa" + move(3, ICR) + b"\xc7\x03" + (0x40055).to_bytes(4, "little")
     code = send + b"\x68\x02\x02\x00\x00\x9d\xeb\x01\x90"
     _, events = run(bench, Piece(code))
     assert [(event.vector, event.rip) for event in events] == [(0x55, BEGIN + len(code) - 3)]
 
 
-def test_wait_looks_at_the_guests_monitor_coprocessor_bit(bench: Bench, request: pytest.FixtureRequest) -> None:
+def test_wait_looks_at_the_guests_monitor_coprocessor_bit(bench: Bench) -> None:
     """TS without MP: no #NM (SDM vol. 2, WAIT)."""
     if bench.technique == HOLED:
         pytest.skip("WAIT with CR0.TS set and CR0.MP clear is a hole of trap's")
-    not_yet(request, bench, "the processor's own CR0.MP is set")
     assert run(bench, Piece(move(0, 0x80050039) + b"\x0f\x22\xc0\x9b"))[1] == []
 
 
-def test_a_call_whose_stack_has_come_down_to_its_code(bench: Bench, request: pytest.FixtureRequest) -> None:
+def test_a_call_whose_stack_has_come_down_to_its_code(bench: Bench) -> None:
     """LEA RBX, [RIP]; CALL RBX pushes until it has written over the log, the data, and itself: the log overruns."""
-    not_yet(request, bench, "an engine error: the translated code that runs is not in the cache")
     slots = (Slot("compute", Piece(b"\x48\x8d\x1d" + bytes(4) + b"\xff\xd3")),)
     seen = bench.run(Program(0, slots, (0,) * 16, bytes(at.DATA_BYTES)))
     assert seen.outcome.status == at.OVERRUN

@@ -15,8 +15,7 @@ from tests.equivalence.kinds import KINDS, Kind
 from tests.equivalence.program import SLOTS, build, drawn, generate
 from tests.equivalence.runner import Benches
 
-PROGRAMS, CHUNK = 10_000, 500
-TRANSLATED_PROGRAMS: Final = 4_000
+PROGRAMS, TRANSLATED_PROGRAMS, CHUNK = 5_000, 5_000, 500
 EXPLAINED: Final = 40
 DOCS: Final = Path(__file__).parents[2] / "docs"
 

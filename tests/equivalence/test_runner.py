@@ -17,7 +17,6 @@ from tests.equivalence.kinds import KINDS
 from tests.equivalence.program import EMPTY, build, generate
 from tests.equivalence.runner import Bench, Benches
 
-
 OF_FLAGS = {name for name, kind in KINDS.items() if kind.make.__module__ == "tests.equivalence.kinds_flags"}
 
 

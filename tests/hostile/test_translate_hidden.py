@@ -57,7 +57,7 @@ BODIES = (
     "0f1b03", "0f1a0b", "0f01ee", "0f01ef", "8cc8", "8cd0", "0f20c0", "0f0103", "a4", "aa", "a5", "62f17c4828c0",
     "0fae2b", "0fae03", "0f01ca", "0f01cb", "e000", "ea", "9a", "06", "d6", "0f3f", "0fff", "8ec8", "9b",
 )  # fmt: skip
-LOCKED_ALIKE = tuple(one for one in BODIES if one not in ("fa", "fb", "0fa2", "0f20c0", "0f0103"))  # see LOCKED_OUT
+LOCKED_ALIKE = tuple(one for one in BODIES if one not in ("fa", "fb", "0fa2", "0f20c0", "0f0103"))
 
 
 @pytest.mark.parametrize("body", BODIES)
@@ -180,20 +180,11 @@ LOCKED_OUT = (
     "f0fa", "f0fb", "f0f4", "f00fa2", "f00f31", "f00f22d8", "f00f0103", "f00f010b", "f00f00c0", "f00f01e0", "f08cc8",
     "f09c", "f0c3", "f0eb00", "c5f80103", "c5f8010b", "c5f800c0", "c5f8a2", "c5f805", "c5f831",
 )  # fmt: skip
-XFAILS = {
-    **dict.fromkeys(
-        ("f00f0103", "f00f010b", "f00f00c0", "f00f01e0", "c5f80103", "c5f8010b", "c5f800c0"),
-        "the run stops: an exit that is not emulated",
-    ),
-    "c5f805": "SYSCALL is taken to be of 2 bytes: the engine goes on a byte further in the cache",
-}
 
 
 @pytest.mark.parametrize("level", ["kernel", "program"])
 @pytest.mark.parametrize("body", LOCKED_OUT)
-def test_lock_and_vex_where_they_may_not_stand_end_no_machine(
-    body: str, level: str, request: pytest.FixtureRequest
-) -> None:
+def test_lock_and_vex_where_they_may_not_stand_end_no_machine(body: str, level: str) -> None:
     """#UD, or what the processor beneath makes of it: in any case an event of the guest's."""
     code = bytes.fromhex(body) + assemble("int 0x63")
     begin = f"mov ebx, {DATA}; push {CODE + 0xC0};" + (f"jmp {USER}" if level == "kernel" else to_user() + "iretq")
@@ -201,7 +192,5 @@ def test_lock_and_vex_where_they_may_not_stand_end_no_machine(
     def prepare(guest: TrapGuest) -> None:
         guest.gate(0x63, dpl=3)
 
-    if body in XFAILS:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=XFAILS[body]))
     seen = observed(TRANSLATE, begin, {USER: code, CODE + 0xC0: "int 0x63"}, prepare, {}).seen.outcome
     assert seen.status in (UD, GP, PF, 0x63), seen.summary

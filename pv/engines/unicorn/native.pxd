@@ -83,7 +83,7 @@ cdef extern from "native/vcpu.h" nogil:
     pv_route_s pv_route
     int PV_ENV_SIZE
     int ENV_RIP, ENV_CR, ENV_GDT, ENV_HFLAGS, ENV_EFLAGS, ENV_XMM
-    int HF_TS, HF_INHIBIT_IRQ
+    int HF_MP, HF_TS, HF_INHIBIT_IRQ
     int PV_RAX, PV_RSP, PV_FS, PV_GS
     uint64_t ENV64(void *env, int at)
     uint32_t ENV32(void *env, int at)

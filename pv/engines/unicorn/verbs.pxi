@@ -95,6 +95,8 @@ cdef class Verbs(Registers):
         cdef uint32_t *hflags = <uint32_t *>(self.c.env + ENV_HFLAGS)
         cr0[0] = (cr0[0] & ~<uint64_t>8) | (8 if on else 0)
         hflags[0] = (hflags[0] & ~<uint32_t>HF_TS) | (HF_TS if on else 0)
+        if self.c.cache != NULL:  # WAIT looks at MP besides, and at TS alone: not at what EM stands in for
+            hflags[0] = (hflags[0] & ~<uint32_t>HF_MP) | (HF_MP if self.c.v.cr0 & 0xA == 0xA else 0)
 
     def write_code(self, gpa, data):
         self.memory.write(gpa, data)

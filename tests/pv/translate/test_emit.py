@@ -53,7 +53,7 @@ def test_every_kind_of_policy_is_emitted() -> None:
         (bytes.fromhex("669d"), ["POPF 0x2", "LINK 0x0 0x100002"]),
         ("cpuid", ["INSTRUCTION", "LINK 0x0 0x100002"]),
         ("lar eax, ecx", ["INSTRUCTION", "LINK 0x0 0x100003"]),
-        ("in al, 0x60", ["INSTRUCTION", "LINK 0x0 0x100002"]),
+        ("in al, 0x60", ["in al,0x60", "LINK 0x0 0x100002"]),
         ("iretq", ["INSTRUCTION", "LINK 0x0 0x100002"]),
         ("mov cr3, rax", ["INSTRUCTION", "LINK 0x0 0x100003"]),
         ("insb", ["STEP", "LINK 0x0 0x100001"]),

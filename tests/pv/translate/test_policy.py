@@ -71,7 +71,7 @@ def test_every_code_of_64_bit_mode_has_one_row() -> None:
 
 @pytest.mark.parametrize("code", [*FORMS, *TRANSLATED_FORMS])
 def test_what_the_monitor_emulates_is_not_copied(code: int) -> None:
-    assert BY_CODE[code].how not in COPIED
+    assert BY_CODE[code].how not in COPIED or BY_CODE[code].name == "IN OUT"  # whose hook stands inside a block
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_what_cpuid_hides_is_not_present() -> None:
 def test_what_is_sensitive_is_not_copied(case: Case) -> None:
     """By the theorem's manual. Of what is copied nothing but what faults at every level is more than innocuous."""
     found = policy_of(raw(case.code))
-    if found.how in COPIED and found.name != "exceptions":
+    if found.how in COPIED and found.name not in ("exceptions", "IN OUT"):
         assert MANUAL[case.name].kind is Class.INNOCUOUS
 
 

@@ -38,12 +38,15 @@ struct pv_link *pv_cache_stub(struct pv_block *b, uint32_t at)
 
 bool pv_cache_runs(const struct pv_vcpu *c) { return c->cache && c->cache->where == PV_IN_CACHE; }
 
-/* Whether the guest's kernel is to run one instruction only: SYSCALL, which looks at TF when its hook is done, is no way there. */
+/* Whether the guest is to run one instruction only: SYSCALL, which looks at TF when its hook is done, is no way there. */
 bool pv_cache_steps(const struct pv_vcpu *c)
 {
     const struct pv_cache *k = c->cache;
-    return k && k->where == PV_OUTSIDE && (ENV32(c->env, ENV_HFLAGS) & HF_CPL) != 3
-        && ((k->step && ENV64(c->env, ENV_RIP) == k->step_rip) || ENV64(c->env, ENV_EFLAGS) & FLAG_TF || ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ);
+    if (!k || k->where != PV_OUTSIDE)
+        return false;
+    if ((ENV32(c->env, ENV_HFLAGS) & HF_CPL) == 3)
+        return ENV64(c->env, ENV_EFLAGS) & FLAG_TF;
+    return ((k->step && ENV64(c->env, ENV_RIP) == k->step_rip) || ENV64(c->env, ENV_EFLAGS) & FLAG_TF || ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ);
 }
 
 bool pv_cache_in_place(const struct pv_vcpu *c) { return c->cache && c->cache->where == PV_IN_PLACE; }
@@ -81,19 +84,35 @@ static void leave_fpu(struct pv_vcpu *c, struct pv_cache *k)
 {
     uint64_t at = ENV64(c->env, ENV_FPU_IP) - k->linear;
     struct pv_block *b = at < (uint64_t)k->pages * PV_PAGE ? pv_block_at(k, (uint32_t)at) : NULL;
-    if (b)
-        ENV64(c->env, ENV_FPU_IP) = b->rip + (uint64_t)pv_cache_point(b, (uint32_t)at)->guest;
+    if (!b)
+        return;
+    ENV64(c->env, ENV_FPU_IP) = b->rip + (uint64_t)pv_cache_point(b, (uint32_t)at)->guest;
+    ENV16(c->env, ENV_FPU_CS) = pv_seen_selector(c, PV_CS);
+}
+
+static void shut(struct pv_vcpu *c, struct pv_cache *k)
+{
+    k->where = PV_OUTSIDE;
+    k->resumable = false;
+    *pv_cache_root_entry(c) = 0;
+    ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_BOUNDS;
+    ENV64(c->env, ENV_CR + 32) &= ~CR4_PKE;
+    c->v.interrupt_flag = ENV64(c->env, ENV_BND0) == UPPER(1);
+    leave_fpu(c, k);
+}
+
+/* Out of the cache with the guest at `rip`, wherever its last instruction stood. */
+void pv_cache_leave_to(struct pv_vcpu *c, uint64_t rip)
+{
+    shut(c, c->cache);
+    ENV64(c->env, ENV_RIP) = rip;
 }
 
 static void leave_cache(struct pv_vcpu *c, struct pv_cache *k)
 {
     uint32_t at = (uint32_t)(ENV64(c->env, ENV_RIP) - k->linear);
     struct pv_block *b = pv_block_at(k, at);
-    *pv_cache_root_entry(c) = 0;
-    ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_BOUNDS;
-    ENV64(c->env, ENV_CR + 32) &= ~CR4_PKE;
-    c->v.interrupt_flag = ENV64(c->env, ENV_BND0) == UPPER(1);
-    leave_fpu(c, k);
+    shut(c, k);
     if (!b) {
         pv_stop(c, PV_ENGINE_ERROR, 0, "the translated code that runs is not in the cache: its address is %#x there", at);
         return;

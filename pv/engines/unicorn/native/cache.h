@@ -107,6 +107,7 @@ struct pv_block *pv_cache_find(struct pv_vcpu *c, uint64_t rip);
 struct pv_block *pv_cache_block(struct pv_vcpu *c, uint64_t rip);
 struct pv_point *pv_cache_point(struct pv_block *b, uint32_t at);
 struct pv_link *pv_cache_stub(struct pv_block *b, uint32_t at);
+void pv_cache_leave_to(struct pv_vcpu *c, uint64_t rip);
 /* step.c */
 bool pv_step(struct pv_vcpu *c);
 void pv_service(struct pv_vcpu *c, struct pv_decoded *slot, const uint8_t *code, int have);

@@ -25,14 +25,6 @@ static bool jump(struct pv_vcpu *c, uint64_t rip)
     return true;
 }
 
-/* Out of the cache, the guest at `rip`. */
-static void leave_to(struct pv_vcpu *c, uint64_t rip)
-{
-    pv_cache_leave(c);
-    c->cache->resumable = false;
-    ENV64(c->env, ENV_RIP) = rip;
-}
-
 /* Let the processor do it, at the guest's own address: with whatever fault comes of it. */
 static void in_place(struct pv_vcpu *c)
 {
@@ -71,7 +63,7 @@ static void near_return(struct pv_vcpu *c, const uint8_t *payload)
     }
     *pv_register(c, PV_RSP) = rsp + sizeof target + released;
     if (!jump(c, target))
-        leave_to(c, target);
+        pv_cache_leave_to(c, target);
 }
 
 static bool branch_target(struct pv_vcpu *c, const struct branch *b, uint64_t *target)
@@ -99,8 +91,8 @@ static void near_branch(struct pv_vcpu *c, struct pv_block *from, struct pv_poin
     }
     if (b.flags & CALLS)
         *pv_register(c, PV_RSP) -= sizeof back;
-    if (!jump(c, target)) /* the push may have written the page of this block: not even that is needed any more */
-        leave_to(c, target);
+    if (!jump(c, target)) /* the push may have dropped this block */
+        pv_cache_leave_to(c, target);
 }
 
 /* A direct branch, for the first time: chained, where its target is or can be translated. */
@@ -123,7 +115,7 @@ static void follow(struct pv_vcpu *c, struct pv_block *from, uint32_t at)
         go(c, k->linear + to->at);
         return;
     }
-    leave_to(c, target);
+    pv_cache_leave_to(c, target);
     to = pv_cache_block(c, target);
     if (to && from->serial == serial && !link->chained)
         pv_cache_chain(c, from, (uint32_t)(link - from->link), to, false);
@@ -151,7 +143,7 @@ static void check(struct pv_vcpu *c, struct pv_block *b, const struct pv_point *
             k->sound[gfn] = 0;
             k->writes[gfn] = 0;
             k->guard[gfn] = PV_UNGUARDED;
-            leave_to(c, b->rip);
+            pv_cache_leave_to(c, b->rip);
             pv_cache_drop(c, g);
             return;
         }
@@ -159,7 +151,7 @@ static void check(struct pv_vcpu *c, struct pv_block *b, const struct pv_point *
         return;
     }
     k->sound[gfn] = 0;
-    leave_to(c, b->rip);
+    pv_cache_leave_to(c, b->rip);
     pv_cache_drop(c, g);
 }
 
@@ -199,7 +191,7 @@ static void instruction(struct pv_vcpu *c, struct pv_block *b, const struct pv_p
 static void flags(struct pv_vcpu *c, struct pv_block *b, const struct pv_point *p, int bytes, bool push)
 {
     uint32_t serial = b->serial;
-    uint64_t next = p[1].guest < 0 ? pv_cache_stub(b, b->at + p[1].at)->target : b->rip + (uint64_t)p[1].guest;
+    uint64_t next = b->rip + (uint64_t)(p->guest + pv_prefixes(b->source + p->guest, b->source_bytes - p->guest) + 1);
     pv_cache_leave(c);
     c->cache->resumable = false;
     if ((push ? pv_push_flags : pv_pop_flags)(c, bytes, next))

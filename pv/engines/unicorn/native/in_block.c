@@ -163,13 +163,15 @@ void pv_on_syscall(uc_engine *uc, void *user)
     }
     uint8_t code[15];
     int have = pv_fetch(c, ENV64(c->env, ENV_RIP), code), length = pv_length(code, have);
-    bool locked = pv_locked(code, have);
+    int opcode = pv_prefixes(code, have);
+    bool vex = opcode < have && (code[opcode] == 0xc4 || code[opcode] == 0xc5); /* which the engine passes over */
+    bool undefined = vex || pv_locked(code, have);
     (void)uc;
     begin_in_block(c, false);
     uint64_t start = c->timing ? pv_clock_ns() : 0;
     struct pv_entry *entry = pv_hardware(c) ? NULL : pv_take(c, R_SYSCALL, 0, 0); /* none: the processor enters by itself */
     c->system_calls += !entry;
-    if ((entry && !entry->row) || locked || !pv_system_call(c, ENV64(c->env, ENV_RIP) + (uint64_t)length)) {
+    if ((entry && !entry->row) || undefined || !pv_system_call(c, ENV64(c->env, ENV_RIP) + (uint64_t)length)) {
         c->leave = entry ? PV_LEAVE_FAULT : PV_LEAVE_EXCEPTION; /* the monitor's answer to the exit, or the processor's */
         c->leave_fault = PV_FAULT(VEC_UD);
     }

@@ -188,7 +188,7 @@ void pv_svm_exit(struct pv_vcpu *c, uint32_t code)
         fetch_again(c);
         return;
     }
-    if (instruction && pv_hardware(c) && pv_locked(bytes, have)) { /* which the engine overlooks (SDM vol. 2, LOCK) */
+    if (instruction && (pv_hardware(c) || c->cache) && pv_locked(bytes, have)) { /* which the engine overlooks (SDM vol. 2, LOCK) */
         pv_happens(c, PV_FAULT(VEC_UD));
         return;
     }
@@ -210,6 +210,10 @@ void pv_svm_exit(struct pv_vcpu *c, uint32_t code)
     struct pv_decoded *slot = NULL;
     if (rows[row].insn) {
         slot = pv_decode(c, bytes, have);
+        if (slot && !slot->insn && c->cache) { /* with a VEX prefix, which the engine passes over */
+            pv_happens(c, PV_FAULT(VEC_UD));
+            return;
+        }
         if (!slot || !slot->insn) {
             pv_stop(c, PV_UNHANDLED, 0, "the instruction at RIP %#llx exits with %#x, and is not one that is emulated", (unsigned long long)rip, code);
             return;
