@@ -16,7 +16,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--programs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0, help="of the first program; the others follow")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--techniques", default=",".join(TECHNIQUES), help="names with commas between them")
+    parser.add_argument(
+        "--techniques",
+        default=",".join(TECHNIQUES),
+        help="names with commas between them; without trap, what its holes are about is drawn as well",
+    )
     parser.add_argument("--holes", action="store_true", help="instructions that the list of holes explains as well")
     given = parser.parse_args(arguments)
     techniques = given.techniques.split(",")

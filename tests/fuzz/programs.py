@@ -18,7 +18,7 @@ from tests.fuzz.arguments import hostile, installed_calls
 from tests.fuzz.genome import Genome
 from tests.fuzz.instructions import BASE, CALLS, DATA, MEMORY_BYTES, instruction, move, value
 
-TECHNIQUES: Final = ("paravirt", "trap", "paravirt", "hardware")  # by bits 0 and 6 of a genome's first byte
+TECHNIQUES: Final = ("paravirt", "trap", "translate", "hardware")  # by bits 0 and 6 of a genome's first byte
 ARGUMENTS: Final = (7, 6, 2, 10, 8, 9)  # RDI RSI RDX R10 R8 R9 by their encoding
 LOOP: Final = b"\xeb\xfe"
 SLOT_BYTES: Final = 128
