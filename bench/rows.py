@@ -161,7 +161,7 @@ COMPUTE_SETUP: Final = f"mov rbx, {SPACE}; mov eax, 1"
 
 OTHERS: Final = tuple(name for name in TECHNIQUES if name not in ("paravirt", "trap"))
 IN_GUEST_MODE: Final = ("mov cr3", "cli", "cli sti", "invlpg", "page fault")  # the guest's own affair there
-WITH_VIRTUAL_APIC: Final = ("device write", "device read")  # its TPR, kept by the processor; OR is the monitor's to emulate
+WITH_VIRTUAL_APIC: Final = ("device write", "device read")  # its TPR; OR is the monitor's to emulate
 FREE: Final = {  # kinds that exit under trap, and not there
     "translate": ("cli", "cli sti"),  # instructions of the cache; CR3, INVLPG and faults go to shadow tables as in trap
     "hardware": IN_GUEST_MODE,
