@@ -91,7 +91,13 @@ WORKLOADS: Final = (
     beats_trap("page tables", "fault", NO_INTERCEPT),
     beats_trap("page tables", "address-space", DROPPED),
     beats_trap("interrupt flags", "interrupt-flag", NO_INTERCEPT),
-    fewer("translation takes no exit for interrupt flags", ASPLOS, Term("interrupt-flag", "translate"), NEXT_TO_NONE, SET_UP),
+    fewer(
+        "translation takes no exit for interrupt flags",
+        ASPLOS,
+        Term("interrupt-flag", "translate"),
+        NEXT_TO_NONE,
+        SET_UP,
+    ),
     quicker(
         "translation beats trap on interrupt flags",
         ASPLOS,
@@ -127,7 +133,9 @@ NANO: Final = (
         Term("call/ret", "translate"),
         LOOKED_UP,
     ),
-    exactly("a return in translation takes no exit", ASPLOS, Term("call/ret", "translate"), 0.0, "the core asked Python"),
+    exactly(
+        "a return in translation takes no exit", ASPLOS, Term("call/ret", "translate"), 0.0, "the core asked Python"
+    ),
     fewer(
         "translation saves the exits of CLI and STI",
         ASPLOS,
