@@ -66,9 +66,8 @@ def call_a_function(choose: Random) -> Piece:
 
 @kind(5)
 def change_a_function(choose: Random) -> Piece:
-    """Call it, change it by either way to its frame, call it again.
-
-    The other way is used seldom: where the processor wrote by it before it ran the code, it may not see that it does again.
+    """Call it, change it, call it again. By the address that it is called by: where the processor beneath wrote by another
+    before it ran the code, it may not see that it does again (tests/hostile asks that of translate alone).
     """
     one = function(choose)
     return Piece(call(one) + patch(choose, one) + call(one))

@@ -11,7 +11,18 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from tests.pv.engines.unicorn.guests import DATA, EXCEPTION, FILLS, KERNEL_SS, NM, SOFTWARE, UD, Kinds, TrapGuest, assemble
+from tests.pv.engines.unicorn.guests import (
+    DATA,
+    EXCEPTION,
+    FILLS,
+    KERNEL_SS,
+    NM,
+    SOFTWARE,
+    UD,
+    Kinds,
+    TrapGuest,
+    assemble,
+)
 
 PAGE: Final = Path(__file__).parents[4] / "docs" / "holes.md"
 BEGIN, END = "<!-- seen by tests/pv/engines/unicorn/test_holes.py -->\n", "<!-- end -->\n"
