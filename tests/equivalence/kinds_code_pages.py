@@ -22,7 +22,7 @@ GAPS: Final = tuple(
     map(
         bytes.fromhex,
         (
-            "90", "c3", "ffc3c3", "488b0c24", "488b042490c3", "0f0b", "fa", "fb90", "0fa2", "cc", "cd90", "f7f6",
+            "90", "c3", "ffc3c3", "488b0c24", "488b042490c3", "0f0b", "fa", "fb90", "530fa25b", "cc", "cd90", "f7f6",
             "eb02ffc0", "e8000000005a", "488d0500000000", "8b05fbffffff", "e83b000000", "e92f000000", "0f20d8",
             "68900000005a", "5a52", "48830424005951",
         ),
@@ -55,7 +55,7 @@ def patch(choose: Random, place: int) -> bytes:
         return memory_form(b"\xc6", 0, place + choose.randrange(1, 5)) + choose.randbytes(1)
     code = choose.choice(GAPS)
     if len(code) <= 2:
-        return memory_form(b"\x66\xc7", 0, place + at.FUNCTION_GAP + choose.randrange(7)) + code.ljust(2, b"\x90")
+        return memory_form(b"\x66\xc7", 0, place + at.FUNCTION_GAP + choose.choice((0, 6))) + code.ljust(2, b"\x90")
     return store(place + at.FUNCTION_GAP, int.from_bytes(code.ljust(8, b"\x90"), "little"))
 
 
