@@ -222,11 +222,17 @@ def write_cr3() -> BindingGuest:
     return trapped("mov cr3, rax", 3, load, setup=f"mov rax, {TABLES}")
 
 
+def call_and_return() -> BindingGuest:
+    """CALL and RET, no exit. bench.rows runs the same."""
+    return BindingGuest(CALL_RET, setup=LEAF)
+
+
 def compute() -> BindingGuest:
     """A loop that never exits: arithmetic, one load and one store a turn. bench.rows runs the same."""
     return BindingGuest(COMPUTE, setup=f"mov rbx, {DATA}; mov rax, 1")
 
 
+CALL_RET, LEAF = "call leaf", "jmp begin; leaf:; ret; begin:; nop"
 COMPUTE: Final = (
     "imul rax, rax, 0x41; add rax, 0x3039; mov rcx, rax; shr rcx, 20; and ecx, 0x3f8; "
     "mov rdx, qword ptr [rbx + rcx]; xor rax, rdx; mov qword ptr [rbx + rcx], rax"
@@ -261,5 +267,6 @@ REFERENCES: Final = (
     Reference("invlpg", invalidate_page, 10_000),
     Reference("page fault", page_fault, 10_000),
     Reference("mov cr3", write_cr3, 10_000),
+    Reference("call ret", call_and_return, 2_000_000, exits=0),
     Reference("compute", compute, 5_000_000, exits=0),
 )

@@ -45,6 +45,7 @@ class Outcome:
     events: what the processor did by itself, by name. latencies: empty unless the machine times its exits.
     record: the last 64 exits where the stop is abnormal, else empty. seconds: of the host, this run only.
     console_refused: bytes that the guest wrote after its console was full.
+    translation: what the translation cache did, by name; empty where the technique has none.
     """
 
     why: StopWhy
@@ -61,6 +62,7 @@ class Outcome:
     seconds: float
     console: str = field(repr=False)
     console_refused: int = 0
+    translation: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -122,6 +124,7 @@ def make_outcome(
         seconds=seconds,
         console=console,
         console_refused=console_refused,
+        translation=vcpu.translation_statistics(),
     )
 
 

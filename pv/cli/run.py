@@ -29,6 +29,7 @@ from pv.exits import StopWhy
 from pv.loaders import LoadError, read_guest
 from pv.machine import Machine
 from pv.outcome import Outcome, format_record
+from pv.report.cache import format_cache
 from pv.stats import format_table, stat_rows
 
 Console = Callable[[bytes], object]
@@ -46,7 +47,8 @@ STATUSES: Final = {
 def run(
     guest: Annotated[Path, typer.Argument(help="An ELF or flat image.", metavar="GUEST")],
     technique: Annotated[
-        str, typer.Option(metavar="NAME", help="paravirt; for unmodified guests trap, hardware, hardware-apicv.")
+        str,
+        typer.Option(metavar="NAME", help="paravirt; for unmodified guests trap, translate, hardware, hardware-apicv."),
     ] = "paravirt",
     memory: Annotated[str, typer.Option(metavar="SIZE", help="Guest memory, such as 16MiB.")] = "16MiB",
     isolation: Annotated[
@@ -188,6 +190,8 @@ def report(outcome: Outcome, notes: list[str], *, stats: bool, verbose: bool) ->
     """What the guest's console does not say, on stderr."""
     if stats:
         mention(format_table(stat_rows(outcome.by_key, outcome.latencies), columns(sys.stderr)))
+        if outcome.translation:
+            mention(f"\n{format_cache(outcome.translation)}")
     if not outcome.ok:
         mention(f"pvkit: {outcome.summary}")
         for note in notes:  # what may be why

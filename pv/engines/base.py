@@ -108,6 +108,12 @@ class Shadow(Protocol):
     def statistics(self) -> dict[str, int]: ...
 
 
+# A block of the translation cache: rip, guest code there, address and code of the cache; then by instruction of the
+# cache (offset in it, offset in the guest's or -1, what RSP lacks), its links (stub, target, offset of what is patched
+# or -1, whether chained), and whether it checks its source.
+Translated = tuple[int, bytes, int, bytes, list[tuple[int, int, int]], list[tuple[int, int, int, bool]], bool]
+
+
 class RingState(Protocol):
     """Where the monitor stands in a ring of calls: abi's `ring`, whose own copies of these are never read back.
 
@@ -295,6 +301,14 @@ class Vcpu(CallsGuest, Protocol):
 
     def events(self) -> dict[str, int]:
         """What the processor would do by itself and what the monitor did unseen: deliveries, shadow fills ..."""
+        ...
+
+    def translation_statistics(self) -> dict[str, int]:
+        """What the translation cache did, by name; empty where the technique has none."""
+        ...
+
+    def translations(self) -> list[Translated]:
+        """The blocks that are in the translation cache, by rip."""
         ...
 
     def time_exits(self, on: bool) -> None: ...

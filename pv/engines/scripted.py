@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from guest_sdk import abi
 from pv.dispatch import ANY_KEY, DispatchTable, Row, Shape
-from pv.engines.base import GENERAL_REGISTERS, GuestFault, Latency, RecordedExit, RingState
+from pv.engines.base import GENERAL_REGISTERS, GuestFault, Latency, RecordedExit, RingState, Translated
 from pv.engines.batch import call_batch, call_ring
 from pv.engines.scripted_cpu import MASK, NotedCpu
 from pv.exits import NEXT, Direction, Exit, GuestError, Reason, Reply, ReplyKind, StopWhy, fault
@@ -116,6 +116,13 @@ class ScriptedVcpu(NotedCpu):
 
     def events(self) -> dict[str, int]:
         return {"injected": len(self.injected)}
+
+    def translation_statistics(self) -> dict[str, int]:
+        """Empty: nothing runs, so nothing is translated."""
+        return {}
+
+    def translations(self) -> list[Translated]:
+        return []
 
     def time_exits(self, on: bool) -> None:
         self.done.append(("time_exits", (on,)))

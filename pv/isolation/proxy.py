@@ -26,6 +26,7 @@ VCPU_VERBS: Final = frozenset(
         *("read_linear", "write_linear", "cpuid", "set_task_switched", "write_code", "inject", "request_interrupt"),
         *("set_trap", "set_kernel_stack", "set_syscall_entry", "call", "set_clock_page", "set_event_page"),
         *("counters", "calls", "events", "latencies", "flight_record", "stop"),
+        *("translation_statistics", "translations"),
         *("call_guest", "end_call", "set_call_return", "note_write", "translate", "withdraw_interrupt"),
     }
 )

@@ -35,6 +35,7 @@ INT3: Final = "#BP"  # what INT3 calls by design
 ASKS: Final = ("asks", "yellow")  # a fault of a guest that has hypercalls
 KIND_STYLES: Final = {Class.SENSITIVE: "bold red", Class.PRIVILEGED: "bold green"}
 LEFT_OUT: Final = ("bytes", "manual", "runs")  # on a narrow terminal, in this order
+SHORT_HEADS: Final = {"paravirt": "para", "translate": "trans", "hardware": "hard"}  # before any column goes
 
 
 def as_json(survey: Survey) -> dict[str, Any]:
@@ -66,8 +67,12 @@ def theorem_table(survey: Survey, hypercalls: Collection[str], width: int = WIDT
         "manual",
     ]
     cells = [row_cells(row, survey.techniques, hypercalls) for row in survey.rows]
-    widths = [max(len(heading), *(len(row[at]) for row in cells)) for at, heading in enumerate(headings)]
     shown = list(range(len(headings)))
+    widths = column_widths(headings, cells)
+    short = taken(widths, shown, 1) > width
+    if short:
+        headings = [SHORT_HEADS.get(heading, heading) for heading in headings]
+        widths = column_widths(headings, cells)
     for heading in LEFT_OUT:
         if taken(widths, shown, 1) > width:
             shown.remove(headings.index(heading))
@@ -79,9 +84,15 @@ def theorem_table(survey: Survey, hypercalls: Collection[str], width: int = WIDT
         if rows:
             lines += [Text(), Text(f"{title} ({len(rows)})", KIND_STYLES.get(kind, "bold"))]
             lines += [line(made, widths, shown, gap) for made in rows]
-    for part in (conclusion(survey, width), errata_lines(survey, width), legend(survey, hypercalls, width)):
+    names = heads_legend(survey.techniques, width) if short else []
+    for part in (conclusion(survey, width), errata_lines(survey, width), names + legend(survey, hypercalls, width)):
         lines += [Text(), *part] if part else []
     return Text("\n").join(lines)
+
+
+def column_widths(headings: Sequence[str], cells: Sequence[Sequence[Text]]) -> list[int]:
+    """What each column needs."""
+    return [max(len(heading), *(len(row[at]) for row in cells)) for at, heading in enumerate(headings)]
 
 
 def taken(widths: Sequence[int], shown: Sequence[int], gap: int) -> int:
@@ -209,6 +220,12 @@ def errata_lines(survey: Survey, width: int) -> list[Text]:
     if unmoved:
         parts.append(wrapped(f"no UMIP: with CR4.UMIP set, {', '.join(unmoved)} still run at CPL 1 and 3", width))
     return [Text("! Engine errata", "bold magenta"), *parts] if parts else []
+
+
+def heads_legend(techniques: Sequence[str], width: int) -> list[Text]:
+    """Which technique a short heading is."""
+    pairs = [f"{SHORT_HEADS[name]}: {name}" for name in techniques if name in SHORT_HEADS]
+    return [wrapped(f"{'; '.join(pairs)}.", width, "dim", 0)] if pairs else []
 
 
 def legend(survey: Survey, hypercalls: Collection[str], width: int) -> list[Text]:

@@ -54,6 +54,10 @@ class Bench:
                 machine.vcpu.set(register, value)
         outcome = machine.run(timeout=TIMEOUT_S, max_exits=MAX_EXITS)
         seen = read(machine, self.recorder, outcome)
+        if (
+            outcome.why is StopWhy.SHUTDOWN
+        ):  # a triple fault: which of its page faults CR2 names is nobody's to ask any more
+            seen = replace(seen, registers={**seen.registers, "cr2": 0})
         return replace(seen, tables=seen.tables | KNOWN_TABLES)  # which a program may have unhooked since
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ def hole(tmp_path: Path) -> str:
 def test_an_equal_guest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", unmodified(tmp_path, "nop"), "--memory", "2MiB"]) == 0
     out, error = capsys.readouterr()
-    assert "equal under trap, hardware" in out
+    assert "equal under trap, translate, hardware" in out
     assert error == ""
 
 

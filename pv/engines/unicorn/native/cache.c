@@ -49,6 +49,9 @@ bool pv_cache_steps(const struct pv_vcpu *c)
     return ((k->step && ENV64(c->env, ENV_RIP) == k->step_rip) || ENV64(c->env, ENV_EFLAGS) & FLAG_TF || ENV32(c->env, ENV_HFLAGS) & HF_INHIBIT_IRQ);
 }
 
+/* The guest stands at an address of its own, where nothing of it may run. */
+bool pv_cache_out(const struct pv_vcpu *c) { return c->cache && c->cache->where == PV_OUTSIDE; }
+
 bool pv_cache_in_place(const struct pv_vcpu *c) { return c->cache && c->cache->where == PV_IN_PLACE; }
 
 static bool resumes(const struct pv_vcpu *c, const struct pv_cache *k)
@@ -312,6 +315,7 @@ static void enter_cache(struct pv_vcpu *c, struct pv_cache *k, uint32_t at)
     k->resumable = false;
 }
 
+/* Afterwards the engine may go on at its RIP, unless pv_cache_out says otherwise. */
 void pv_cache_enter(struct pv_vcpu *c)
 {
     struct pv_cache *k = c->cache;
@@ -350,8 +354,6 @@ void pv_cache_enter(struct pv_vcpu *c)
         if (c->waiting)
             return;
     }
-    if (c->why == PV_RUNNING) { /* faults without end: so may a guest, but in slices */
-        c->unsettled = true;
-        pv_uc.emu_stop(c->uc);
-    }
+    c->unsettled = c->why == PV_RUNNING; /* faults without end: so may a guest, but in slices */
+    pv_uc.emu_stop(c->uc);
 }

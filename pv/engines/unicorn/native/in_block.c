@@ -37,6 +37,10 @@ static void end_in_block(struct pv_vcpu *c, int how)
     }
     pv_cache_enter(c);
     c->in_hook = false;
+    if (pv_cache_out(c)) { /* a system call's entry is not to be had */
+        c->leave = PV_LEAVE_STAY;
+        pv_uc.raise_exception_err(c->env, PV_LEAVE_BLOCK, 0);
+    }
 }
 
 /* goes_on: the instruction does, behind the hook, so that where its kernel is being stepped (step.c) it still is. */
@@ -144,12 +148,13 @@ static void on_callout(struct pv_vcpu *c)
         c->in_hook = false;
         return;
     }
-    if (must_leave(c)) {
+    if (!must_leave(c))
+        pv_cache_enter(c);
+    if (pv_cache_out(c)) {
         c->leave = PV_LEAVE_STAY;
         c->in_hook = false;
         pv_uc.raise_exception_err(c->env, PV_LEAVE_BLOCK, 0);
     }
-    pv_cache_enter(c);
     ENV64(c->env, ENV_RIP) -= SYSCALL_BYTES; /* the engine adds it when the hook returns */
     c->in_hook = false;
 }

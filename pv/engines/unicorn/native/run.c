@@ -73,7 +73,7 @@ static void enter_engine(struct pv_vcpu *c)
     } else {
         do {
             pv_cache_enter(c);
-            if (c->why != PV_RUNNING || c->waiting)
+            if (pv_cache_out(c))
                 break;
             error = pv_uc.emu_start(c->uc, ENV64(c->env, ENV_RIP), 0, 0, 0);
             pv_cache_leave(c);

@@ -235,6 +235,7 @@ void pv_cache_restored(struct pv_vcpu *c);
 bool pv_cache_runs(const struct pv_vcpu *c);
 bool pv_cache_steps(const struct pv_vcpu *c);
 bool pv_cache_astray(const struct pv_vcpu *c);
+bool pv_cache_out(const struct pv_vcpu *c);
 bool pv_cache_in_place(const struct pv_vcpu *c);
 bool pv_cache_has_code(const struct pv_vcpu *c, uint64_t gfn);
 void pv_callout(struct pv_vcpu *c);
