@@ -18,7 +18,7 @@ from pv.translate import callouts, sequences
 from pv.translate.callouts import LINK_BYTES, Kind
 from pv.translate.draft import CR0_EM_ONLY, CR4, OPTIONS, STUB, Draft, VirtualState
 from pv.translate.emit import EMIT
-from pv.translate.policy import ABSENT, BY_CODE, MEMORY, PLAIN, REPEATED, VECTOR, After, How, Policy
+from pv.translate.policy import ABSENT, BY_CODE, MEMORY, PLAIN, REPEATED, TRAPPING, VECTOR, After, How, Policy
 
 __all__ = ["LEAST_ROOM", "MOST", "STUB", "Translation", "Translator", "VirtualState"]
 
@@ -53,18 +53,28 @@ class Translator:
     def __init__(self, virtual: VirtualState) -> None:
         self.virtual = virtual
 
-    def translate(self, rip: int, code: bytes, room: int, cs: int, checked: bool, most: int = MOST) -> Translation:
+    def translate(
+        self,
+        rip: int,
+        code: bytes,
+        room: int,
+        cs: int,
+        checked: bool,
+        most: int = MOST,
+        trapping: frozenset[int] = frozenset(),
+    ) -> Translation:
         """The block that begins at guest address `rip`, whose bytes from there on are `code`.
 
         room: bytes that the block may have in the cache. cs: the selector that the guest believes in. checked: it
         begins with a CHECK and ends behind the first instruction that may write memory. most: guest instructions.
+        trapping: guest addresses of instructions that trap for a device again and again.
         Raises ValueError where not even the first instruction has room, which LEAST_ROOM always has.
         """
         block = Draft(self.virtual, rip, code, room, cs, checked)
-        source, count = fill(block, most)
+        source, count = fill(block, most, trapping)
         if REX_THEN_PREFIX.search(code, 0, source) and (late := late_prefix(code[:source])) is not None:
             block = Draft(self.virtual, rip, code[:late], room, cs, checked)
-            source, count = fill(block, most) if late else in_place(block, code)
+            source, count = fill(block, most, trapping) if late else in_place(block, code)
         if not count:
             if block.full:
                 raise ValueError(f"a block in {room} bytes: an instruction needs up to {LEAST_ROOM}")
@@ -74,7 +84,7 @@ class Translator:
         return Translation(bytes(block.out), source, count, block.map, block.links, block.bakes)
 
 
-def fill(block: Draft, most: int) -> tuple[int, int]:
+def fill(block: Draft, most: int, trapping: frozenset[int] = frozenset()) -> tuple[int, int]:
     """Translate up to `most` instructions. The bytes and instructions that became of them.
 
     What is identical costs no call here: its bytes are copied when something else comes, or the end.
@@ -96,6 +106,8 @@ def fill(block: Draft, most: int) -> tuple[int, int]:
             and (instruction.has_rep_prefix or instruction.has_repne_prefix)
         ):
             row = REPEATED
+        if trapping and instruction.ip in trapping:
+            row = TRAPPING
         if row is VECTOR:
             block.bakes |= vector_bakes
             row = vector

@@ -139,6 +139,9 @@ TABLE: Final[tuple[Policy, ...]] = (
 
 ABSENT: Final = Policy("what CPUID hides, and runs", How.UNDEFINED, After.NEVER, "UD2: the guest's processor has none")
 FOREIGN: Final = Policy("what CPUID hides", How.STEP, After.NEVER, "the processor refuses it: #UD or #GP")
+TRAPPING: Final = Policy(
+    "what traps for a device again and again", How.INSTRUCTION, After.ON, "the same exit, without a fault before it"
+)
 REPEATED: Final = Policy(
     "REP, in a checked block",
     How.STEP,
@@ -148,7 +151,7 @@ REPEATED: Final = Policy(
 VECTOR: Final = Policy("SSE", How.VECTOR, After.ON, "identical, or UD2 while CR4.OSFXSR is clear or CR0.EM set")
 MEMORY: Final = Policy("memory operand", How.IDENTICAL, After.ON, "the bytes; one relative to RIP becomes absolute")
 PLAIN: Final = Policy("identical", How.IDENTICAL, After.ON, "the bytes")
-LATER: Final = (ABSENT, FOREIGN, REPEATED, VECTOR, MEMORY, PLAIN)
+LATER: Final = (ABSENT, FOREIGN, TRAPPING, REPEATED, VECTOR, MEMORY, PLAIN)
 
 # What a guest's CPUID may show (pv.emulate.cpuid hides the rest). Not VMX, SVM, SMX, SMAP, FSGSBASE, PKU, XSAVE, AVX,
 # CET, TSX, RDRAND, RDSEED, SEP: an instruction with any feature that is not here is undefined.

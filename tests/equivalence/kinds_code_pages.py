@@ -66,8 +66,8 @@ def call_a_function(choose: Random) -> Piece:
 
 @kind(5)
 def change_a_function(choose: Random) -> Piece:
-    """Call it, change it, call it again. By the address that it is called by: where the processor beneath wrote by another
-    before it ran the code, it may not see that it does again (tests/hostile asks that of translate alone).
+    """Call it, change it, call it again. By the address that it is called by: where the processor wrote by another
+    before it ran the code, it may not see that it does again (test_found asks that of translate alone).
     """
     one = function(choose)
     return Piece(call(one) + patch(choose, one) + call(one))

@@ -10,6 +10,7 @@ import pytest
 from pv.check import Observation
 from tests.equivalence import layout as at
 from tests.equivalence.campaign import TECHNIQUES
+from tests.equivalence.kinds_code_pages import alias
 from tests.equivalence.code import memory_form, move, store, write_msr
 from tests.equivalence.kinds import HOLED, Piece
 from tests.equivalence.kinds_code import text
@@ -190,3 +191,22 @@ def test_a_far_return_outward_looks_at_cs_before_it_reads_a_stack(bench: Bench) 
     frame = move(4, at.WINDOW + 0x1000 * at.FRAMES_MOST) + b"\x6a" + bytes([at.KERNEL_CS | 3]) + b"\x6a\x00\x48\xcb"
     _, (event,) = run(bench, Piece(frame))
     assert (event.vector, event.error, event.cr2) == (GP, at.KERNEL_CS, 0)
+
+
+def test_code_that_is_written_by_another_address() -> None:
+    """MOV AL, 1; RET, written by one address and called by another, and then MOV AL, 2: a translator sees both.
+
+    Of translate alone: the processor beneath does not see the second where it wrote by that address before it ran the first.
+    """
+    called = at.CODE_FRAMES + 0x80
+    written = alias(called)
+    code = b"".join(
+        move(3, written) + b"\xc7\x03\xb0" + bytes([result]) + b"\xc3\x90" + move(3, called) + b"\xff\xd3\x0f\xb6\xe8"
+        for result in (1, 2)
+    )
+    bench = Bench("translate")
+    try:
+        seen, _ = run(bench, Piece(code))
+    finally:
+        bench.close()
+    assert seen.registers["rbp"] == 2

@@ -25,6 +25,7 @@ TESTED_ELSEWHERE = {
     "bench/test_surroundings.py": "a suite; tests/bench/test_rows.py runs the rows that it measures",
     "bench/test_c_guests.py": "a suite; tests/bench/test_c_guests.py runs its pairs",
     "bench/test_guest_calls.py": "a suite; tests/bench/test_guest_calls.py tests what it runs",
+    "bench/test_translator.py": "a suite; tests/bench/test_translator.py tests what it runs",
     "bench/test_exits.py": "a suite; tests/bench/test_rows.py runs its rows",
     "bench/test_nano.py": "a suite; tests/bench/nano/test_measure.py counts its rows",
     "bench/test_workloads.py": "a suite; tests/bench/test_compare.py tests what it runs",

@@ -210,7 +210,7 @@ cdef cbool decode(pv_vcpu *c, pv_decoded *slot, const uint8_t *code, int size) n
 cdef cbool translate(pv_vcpu *c, uint64_t rip, const uint8_t *code, uint32_t size, uint32_t room, cbool checked, uint32_t most) noexcept:
     cdef UnicornVcpu vcpu = <UnicornVcpu>c.python
     try:
-        take_draft(&c.cache.draft, vcpu.translator.translate(rip, code[:size], room, pv_seen_selector(c, 1), checked, most), room, size)
+        take_draft(&c.cache.draft, vcpu.translator.translate(rip, code[:size], room, pv_seen_selector(c, 1), checked, most, trapping(c.cache, rip, size)), room, size)
         return True
     except BaseException as error:
         vcpu.fail(error)

@@ -6,7 +6,7 @@ cdef extern from "stdbool.h":
 
 
 cdef extern from "native/cache.h" nogil:
-    enum: PV_POINTS_MOST, PV_LINKS_MOST, PV_CONTEXTS
+    enum: PV_HOT, PV_HOT_AT, PV_POINTS_MOST, PV_LINKS_MOST, PV_CONTEXTS
     struct pv_point:
         uint16_t at
         int16_t guest
@@ -32,9 +32,13 @@ cdef extern from "native/cache.h" nogil:
         uint8_t *source
     struct pv_cache_counts:
         uint64_t translations, instructions, source_bytes, cache_bytes, chained, lookups, hits, evicted, invalidated, writes, faults
-        uint64_t moved, steps, windows, checks
+        uint64_t moved, steps, windows, checks, retranslated
         uint64_t *callouts
+    struct pv_hot:
+        uint64_t rip
+        uint32_t count
     struct pv_cache:
+        pv_hot *hot
         uint8_t *base
         uint64_t linear
         uint32_t block_room

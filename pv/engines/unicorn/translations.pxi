@@ -32,6 +32,17 @@ cdef take_draft(pv_draft *draft, translation, uint32_t room, uint32_t size):
     draft.bakes = translation.bakes
 
 
+cdef frozenset trapping(pv_cache *k, uint64_t rip, uint32_t size):
+    """Where the instructions stand, in these bytes, that have trapped for a device again and again."""
+    cdef uint32_t i
+    cdef list found = []
+    for i in range(PV_HOT):
+        if k.hot[i].count >= PV_HOT_AT and k.hot[i].rip - rip < size:
+            found.append(k.hot[i].rip)
+    return frozenset(found) if found else NONE_TRAPS
+
+
+NONE_TRAPS = frozenset()
 CALLOUTS = ("links followed", "returns", "indirect branches", "instructions emulated", "steps asked for", "PUSHF", "POPF", "checks of code")
 
 
@@ -45,7 +56,7 @@ cdef dict translation_statistics(pv_vcpu *c):
     counts = {
         "blocks translated": n.translations, "instructions translated": n.instructions, "guest bytes translated": n.source_bytes,
         "cache bytes written": n.cache_bytes, "branches chained": n.chained, "lookups": n.lookups, "lookups that hit": n.hits,
-        "pages evicted": n.evicted, "blocks dropped": n.invalidated, "writes to translated code": n.writes,
+        "pages evicted": n.evicted, "pages retranslated": n.retranslated, "blocks dropped": n.invalidated, "writes to translated code": n.writes,
         "cache pages mapped by fault": n.faults, "cache moved": n.moved, "instructions stepped": n.steps, "interrupt windows": n.windows,
     }
     for i in range(len(CALLOUTS)):

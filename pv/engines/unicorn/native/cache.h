@@ -10,6 +10,7 @@
 
 #define PV_CACHE_BASE (PV_MONITOR_BASE + (1ull << 34)) /* its gpa */
 enum { PV_CACHE_LINK = -1, PV_UNIT = 16 /* blocks begin at multiples of it */, PV_CONTEXTS = 16, PV_BUCKET_BITS = 12 };
+enum { PV_HOT = 256, PV_HOT_AT = 8 }; /* instructions remembered that trap; how often, until they are callouts */
 enum { PV_POINTS_MOST = 1024, PV_LINKS_MOST = 256, PV_INSTRUCTIONS_MOST = 64 };
 
 /* An instruction of the cache, which stands for one of the guest: a fault at `at` is the guest's at RIP + guest, once `undo` has
@@ -35,6 +36,7 @@ struct pv_group {
     uint32_t in_count, in_room;
 };
 struct pv_context { uint32_t root; uint64_t epoch, used; };
+struct pv_hot { uint64_t rip; uint32_t count; };
 /* What Python's translator answers. */
 struct pv_draft {
     uint8_t code[PV_PAGE];
@@ -48,7 +50,7 @@ enum pv_guard { PV_UNGUARDED, PV_GUARDED, PV_CHECKED };
 enum pv_where { PV_OUTSIDE, PV_IN_CACHE, PV_IN_PLACE, PV_IN_USER };
 struct pv_cache_counts {
     uint64_t translations, instructions, source_bytes, cache_bytes, chained, lookups, hits, evicted, invalidated, flushed, writes, faults,
-             moved, steps, windows, checks, callouts[8];
+             moved, steps, windows, checks, retranslated, callouts[8];
 };
 struct pv_cache {
     uint8_t *base; /* code pages, behind them the tables of contexts */
@@ -78,6 +80,7 @@ struct pv_cache {
     /* one instruction in place */
     bool step, shadow, own_flag, stepped;
     uint64_t step_rip;
+    struct pv_hot hot[PV_HOT];
     struct pv_draft draft;
     struct pv_cache_counts counts;
 };

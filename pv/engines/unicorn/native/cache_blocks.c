@@ -242,6 +242,25 @@ bool pv_cache_written(struct pv_vcpu *c, uint64_t gfn)
     return true;
 }
 
+/* The instruction at `rip` has trapped for a device. Where it does so again and again it becomes a callout, which is no fault. */
+void pv_cache_trapped(struct pv_vcpu *c, uint64_t rip)
+{
+    struct pv_cache *k = c->cache;
+    if (!k || pv_user(c))
+        return;
+    uint32_t at = (uint32_t)(rip ^ rip >> 8) % PV_HOT;
+    if (k->hot[at].rip != rip) {
+        k->hot[at].rip = rip;
+        k->hot[at].count = 0;
+    }
+    if (k->hot[at].count >= PV_HOT_AT || ++k->hot[at].count < PV_HOT_AT)
+        return;
+    k->counts.retranslated++;
+    for (uint32_t i = 0; i < k->pages; i++)
+        if (k->groups[i].live && k->groups[i].page == rip / PV_PAGE)
+            pv_cache_drop(c, &k->groups[i]);
+}
+
 /* ---- adding ---- */
 
 static bool evict(struct pv_vcpu *c, const struct pv_group *but)

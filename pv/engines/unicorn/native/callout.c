@@ -179,12 +179,13 @@ static void instruction(struct pv_vcpu *c, struct pv_block *b, const struct pv_p
     struct pv_decoded *slot = pv_decode(c, code, have);
     if (!slot)
         return;
-    if (!slot->insn) {
+    if (!slot->insn || (slot->reason == R_MMIO && !pv_device_operand(c, slot))) {
         c->cache->step = true;
         c->cache->step_rip = ENV64(c->env, ENV_RIP);
         return;
     }
-    pv_service(c, slot, code, have);
+    if (slot->reason != R_MMIO)
+        pv_service(c, slot, code, have);
     behind(c, b, serial, p + 1);
 }
 

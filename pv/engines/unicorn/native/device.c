@@ -64,6 +64,7 @@ bool pv_device_access(struct pv_vcpu *c)
         if (pv_guest_walk(c, gva, access, &to).vector >= 0)
             return false;
     }
+    pv_cache_trapped(c, rip);
     struct pv_entry *entry = pv_take(c, R_MMIO, (access & PF_W) != 0, (int64_t)to.gpa);
     c->exit.error_code = access;
     c->exit.insn = slot->insn;
@@ -116,6 +117,22 @@ static void take_access(struct pv_vcpu *c, const struct pv_decoded *slot, uint64
     c->exit.length = slot->length;
     pv_answer(c, entry);
     ENV32(c->env, ENV_HFLAGS) &= ~(uint32_t)HF_INHIBIT_IRQ;
+}
+
+/* Take the exit of the instruction at RIP before it runs, if it accesses a device. False: it does not. */
+bool pv_device_operand(struct pv_vcpu *c, const struct pv_decoded *slot)
+{
+    for (int i = 0; i < slot->operands; i++) {
+        const struct pv_operand *o = &slot->operand[i];
+        uint64_t gva = operand_gva(c, o);
+        uint32_t access = o->write ? PF_W : 0;
+        struct pv_mapping to;
+        if (pv_guest_walk(c, gva, access | PV_PEEK, &to).vector >= 0 || !pv_is_device(c, to.gpa) || pv_guest_walk(c, gva, access, &to).vector >= 0)
+            continue;
+        take_access(c, slot, gva, to.gpa, access);
+        return true;
+    }
+    return false;
 }
 
 static const char *behind(struct pv_vcpu *c, uint64_t gpa) { return pv_is_device(c, gpa) ? "which is a device's" : "where no memory is"; }

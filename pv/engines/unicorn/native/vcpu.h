@@ -230,6 +230,7 @@ void pv_cache_store(struct pv_vcpu *c);
 bool pv_cache_claims(struct pv_vcpu *c, uint64_t gva);
 void pv_cache_place(struct pv_vcpu *c);
 void pv_cache_rebake(struct pv_vcpu *c, uint8_t which);
+void pv_cache_trapped(struct pv_vcpu *c, uint64_t rip);
 void pv_cache_forget(struct pv_vcpu *c);
 void pv_cache_restored(struct pv_vcpu *c);
 bool pv_cache_runs(const struct pv_vcpu *c);
@@ -243,6 +244,7 @@ void pv_callout(struct pv_vcpu *c);
 bool pv_windows_set(struct pv_vcpu *c);
 bool pv_is_device(struct pv_vcpu *c, uint64_t gpa);
 bool pv_device_access(struct pv_vcpu *c);
+bool pv_device_operand(struct pv_vcpu *c, const struct pv_decoded *slot);
 bool pv_walk_faults(struct pv_vcpu *c, uint64_t gva, uint32_t access, struct pv_mapping *to);
 void pv_nested_fault(struct pv_vcpu *c, uint64_t gpa, uint32_t access);
 /* virtual.c */
