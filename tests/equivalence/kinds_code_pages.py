@@ -22,7 +22,7 @@ GAPS: Final = tuple(
     map(
         bytes.fromhex,
         (
-            "90", "c3", "ffc3c3", "488b0c24", "488b042490c3", "0f0b", "fa", "fb90", "0fa2", "cc", "cd90", "f7f6",
+            "90", "c3", "ffc3c3", "488b0c24", "488b042490c3", "0f0b", "fa", "fb90", "530fa25b", "cc", "cd90", "f7f6",
             "eb02ffc0", "e8000000005a", "488d0500000000", "8b05fbffffff", "e83b000000", "e92f000000", "0f20d8",
             "68900000005a", "5a52", "48830424005951",
         ),
@@ -55,7 +55,7 @@ def patch(choose: Random, place: int) -> bytes:
         return memory_form(b"\xc6", 0, place + choose.randrange(1, 5)) + choose.randbytes(1)
     code = choose.choice(GAPS)
     if len(code) <= 2:
-        return memory_form(b"\x66\xc7", 0, place + at.FUNCTION_GAP + choose.randrange(7)) + code.ljust(2, b"\x90")
+        return memory_form(b"\x66\xc7", 0, place + at.FUNCTION_GAP + choose.choice((0, 6))) + code.ljust(2, b"\x90")
     return store(place + at.FUNCTION_GAP, int.from_bytes(code.ljust(8, b"\x90"), "little"))
 
 
@@ -112,7 +112,7 @@ def page_forbidden(choose: Random) -> Piece:
     """Code that has run is not there any more, not to be executed, not the user's, or not to be written."""
     page = choose.randrange(at.CODE_FRAMES_MOST)
     place = at.CODE_WINDOW + 0x1000 * page + at.FUNCTION_BYTES * choose.randrange(at.FUNCTIONS)
-    flags = choose.choice((PRESENT | NX, 0, PRESENT | WRITE, PRESENT | USER, PRESENT_RWU | NX, PRESENT_RWU | 1 << 51))
+    flags = choose.choice((PRESENT | NX, 0, PRESENT | WRITE, PRESENT | USER, PRESENT | NX, PRESENT_RWU | 1 << 51))
     entry = at.CODE_FRAMES + 0x1000 * page | flags
     return Piece(call(place) + store(entry_of(page), entry) + invalidate(page) + b"\xff\xd3")
 
@@ -141,7 +141,7 @@ def instruction_across_moved_pages(choose: Random) -> Piece:
     """The page behind a boundary is changed or taken away; a MOV across it is called before and after."""
     page, frame = choose.randrange(1, at.CODE_FRAMES_MOST), choose.randrange(at.CODE_FRAMES_MOST)
     begin = at.CODE_WINDOW + 0x1000 * page - choose.randrange(1, 5)
-    flags = choose.choice((PRESENT_RWU, PRESENT_RWU, 0, PRESENT_RWU | NX))
+    flags = choose.choice((PRESENT_RWU, PRESENT_RWU, 0, PRESENT | NX))
     code = (
         move(3, begin)
         + b"\xc6\x03\xb8\xff\xd3"
@@ -157,7 +157,7 @@ def moved_under_itself(choose: Random) -> Piece:
     page, root = choose.randrange(at.CODE_FRAMES_MOST), choose.choice((at.ROOT, at.OTHER_ROOT))
     place = at.CODE_WINDOW + 0x1000 * page + at.FUNCTION_BYTES * choose.randrange(at.FUNCTIONS)
     write = store(place + at.FUNCTION_GAP, int.from_bytes(move(5, root) + b"\x0f\x22\xdd", "little"))  # MOV CR3, RBP
-    flags = choose.choice((PRESENT_RWU, PRESENT_RWU, PRESENT_RWU | NX, 0))
+    flags = choose.choice((PRESENT_RWU, PRESENT_RWU, PRESENT | NX, 0))
     entry = at.OTHER_TABLE + 8 * (at.CODE_PAGE + page)
     change = store(entry, at.CODE_FRAMES + 0x1000 * (page ^ 1) | flags) + invalidate(page)
     return Piece(write + change + call(place))
@@ -169,6 +169,24 @@ def ends_of_the_linear_space(choose: Random) -> Piece:
     low, high = 1 << 47, (1 << 64) - (1 << 47)
     place = choose.choice((low - 1, low, high - 1, high, (1 << 64) - 1, 1 << 63))
     return Piece(move(3, place) + choose.choice((b"\xff\xd3", b"\xff\xe3", b"\x53\xc3")))
+
+
+@kind(1, erratum="code written through an address that is no-execute")
+def written_where_it_may_not_be_run(choose: Random) -> Piece:
+    """A function's number, through a page that is NX, between two calls of it by its other address."""
+    page = choose.randrange(at.CODE_FRAMES_MOST)
+    change = store(entry_of(page), at.CODE_FRAMES + 0x1000 * page | PRESENT_RWU | NX) + invalidate(page)
+    place = at.CODE_WINDOW + 0x1000 * page
+    return Piece(
+        change
+        + memory_form(b"\xc6", 0, place + 0x800)
+        + b"\x01"
+        + call(alias(place))
+        + b"\xc6\x83"
+        + (place + 2 - alias(place)).to_bytes(4, "little")
+        + choose.randbytes(1)
+        + b"\xff\xd3"
+    )
 
 
 @kind(1, erratum="code at linear address 0")

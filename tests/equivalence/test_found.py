@@ -210,3 +210,14 @@ def test_code_that_is_written_by_another_address() -> None:
     finally:
         bench.close()
     assert seen.registers["rbp"] == 2
+
+
+def test_code_written_while_write_protection_is_off(bench: Bench, request: pytest.FixtureRequest) -> None:
+    """A function that has run is called, changed and called again behind MOV CR0 that clears WP."""
+    if bench.technique == "translate":
+        request.applymarker(pytest.mark.xfail(strict=True, reason="the second call runs what was translated before"))
+    place = at.CODE_FRAMES + 0x1000
+    begin = move(3, place) + b"\xff\xd3" + move(0, 0x80000033) + b"\x0f\x22\xc0\xff\xd3"
+    change = b"\xc6\x43\x03\x77\xff\xd3\x89\xc5"  # of its number's third byte; CALL RBX; MOV EBP, EAX
+    seen, _ = run(bench, Piece(begin + change))
+    assert seen.registers["rbp"] == 0x770001
