@@ -18,7 +18,7 @@ from typing import Any, Final
 from pv.console import Console
 from pv.disk import Disk
 from pv.dispatch import Row, Shape
-from pv.engine_options import engine_sizes
+from pv.engine_options import cache_bytes, engine_sizes
 from pv.exits import Reason
 from pv.isolation.codec import pack
 from pv.isolation.confine import die_with, give_up_rights, keep_only, limit_address_space
@@ -273,5 +273,6 @@ def _make_servant(parent: Parent, start: dict[str, Any], ram: int) -> Servant:
     memory = GuestMemory(start["memory_bytes"], ram)
     options = start["arguments"]["options"]
     sizes = engine_sizes(options, memory.size_bytes)
-    limit_address_space(memory.size_bytes + sizes["monitor_pages"] * 4096 + sizes["translation_buffer_bytes"])
+    cache = 4 * cache_bytes(options)  # and what is known of its blocks
+    limit_address_space(memory.size_bytes + sizes["monitor_pages"] * 4096 + sizes["translation_buffer_bytes"] + cache)
     return Servant(parent, start, memory)
