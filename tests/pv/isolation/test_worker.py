@@ -113,4 +113,4 @@ def test_a_rehearsal_is_a_guest_under_each_technique() -> None:
     finally:
         gc.unfreeze()
     assert ends[0].startswith("paravirt triple fault"), "HLT is not a paravirtual guest's to use"
-    assert [end.split()[:2] for end in ends[1:]] == [[name, "halted"] for name in TECHNIQUES if name != "paravirt"]
+    assert [end.split()[:2] for end in ends[1:]] == [[name, "halted:"] for name in TECHNIQUES if name != "paravirt"]
