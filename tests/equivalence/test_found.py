@@ -196,7 +196,7 @@ def test_a_far_return_outward_looks_at_cs_before_it_reads_a_stack(bench: Bench) 
 def test_code_that_is_written_by_another_address() -> None:
     """MOV AL, 1; RET, written by one address and called by another, and then MOV AL, 2: a translator sees both.
 
-    Of translate alone: the processor beneath does not see the second where it wrote by that address before it ran the first.
+    Of translate alone: the processor beneath does not, where it wrote by that address before it ran the first.
     """
     called = at.CODE_FRAMES + 0x80
     written = alias(called)
