@@ -196,7 +196,7 @@ def test_a_far_return_outward_looks_at_cs_before_it_reads_a_stack(bench: Bench) 
 def test_code_that_is_written_by_another_address() -> None:
     """MOV AL, 1; RET, written by one address and called by another, and then MOV AL, 2: a translator sees both.
 
-    Of translate alone: the processor beneath does not, where it wrote by that address before it ran the first.
+    Of translate alone: the processor wrote by that address before it ran code there, and does not see the second.
     """
     called = at.CODE_FRAMES + 0x80
     written = alias(called)
@@ -212,10 +212,8 @@ def test_code_that_is_written_by_another_address() -> None:
     assert seen.registers["rbp"] == 2
 
 
-def test_code_written_while_write_protection_is_off(bench: Bench, request: pytest.FixtureRequest) -> None:
+def test_code_written_while_write_protection_is_off(bench: Bench) -> None:
     """A function that has run is called, changed and called again behind MOV CR0 that clears WP."""
-    if bench.technique == "translate":
-        request.applymarker(pytest.mark.xfail(strict=True, reason="the second call runs what was translated before"))
     place = at.CODE_FRAMES + 0x1000
     begin = move(3, place) + b"\xff\xd3" + move(0, 0x80000033) + b"\x0f\x22\xc0\xff\xd3"
     change = b"\xc6\x43\x03\x77\xff\xd3\x89\xc5"  # of its number's third byte; CALL RBX; MOV EBP, EAX

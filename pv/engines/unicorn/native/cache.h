@@ -114,6 +114,10 @@ void pv_cache_leave_to(struct pv_vcpu *c, uint64_t rip);
 /* step.c */
 bool pv_step(struct pv_vcpu *c);
 void pv_service(struct pv_vcpu *c, struct pv_decoded *slot, const uint8_t *code, int have);
+/* ports.c */
+void pv_port(struct pv_vcpu *c, const uint8_t *code, int have);
+bool pv_string_port(struct pv_vcpu *c, const uint8_t *code, int have);
+/* step.c */
 bool pv_push_flags(struct pv_vcpu *c, int bytes, uint64_t next);
 bool pv_pop_flags(struct pv_vcpu *c, int bytes, uint64_t next);
 #endif

@@ -71,8 +71,10 @@ bool pv_cache_map(struct pv_vcpu *c, struct pv_group *g)
     struct pv_mapping to;
     if (pv_guest_walk(c, g->page * PV_PAGE, PF_I, &to).vector >= 0 || to.gpa / PV_PAGE != g->gfn)
         return false;
+    uint64_t fills = c->shadow.fills;
     if (pv_shadow_fault(c, g->page * PV_PAGE, PF_I).vector != -1)
         return false;
+    c->shadow.fills = fills; /* no fault of the guest's: how often depends on what the cache held before */
     pv_cache_select(c); /* the shadow may have been emptied for it */
     for (uint32_t page = g->pages; page; page = k->page_next[page - 1])
         *leaf(k, k->context, page - 1) = pv_cache_gpa(page - 1) | CODE;

@@ -189,6 +189,20 @@ static void instruction(struct pv_vcpu *c, struct pv_block *b, const struct pv_p
     behind(c, b, serial, p + 1);
 }
 
+/* In place, but for strings of ports, which are done here. */
+static void step(struct pv_vcpu *c, struct pv_block *b, const struct pv_point *p)
+{
+    uint8_t code[16] = { 0 };
+    uint32_t serial = b->serial, left = b->source_bytes - (uint32_t)p->guest;
+    int have = left < 15 ? (int)left : 15;
+    memcpy(code, b->source + p->guest, (size_t)have);
+    in_place(c);
+    c->cache->step = false; /* or each element would be a step */
+    c->cache->step = !pv_string_port(c, code, have);
+    if (!c->cache->step)
+        behind(c, b, serial, p + 1);
+}
+
 static void flags(struct pv_vcpu *c, struct pv_block *b, const struct pv_point *p, int bytes, bool push)
 {
     uint32_t serial = b->serial;
@@ -232,7 +246,7 @@ void pv_callout(struct pv_vcpu *c)
         instruction(c, b, p);
         break;
     case STEP:
-        in_place(c);
+        step(c, b, p);
         break;
     case PUSH_FLAGS:
     case POP_FLAGS:

@@ -6,7 +6,7 @@
 
 enum { SYSCALL_BYTES = 2 };
 
-static bool must_leave(struct pv_vcpu *c)
+bool pv_must_leave(struct pv_vcpu *c)
 {
     bool window = pv_hardware(c) && !c->window_open; /* an interrupt for a guest that cannot take it yet asks for one */
     return c->leave != PV_LEAVE_NONE || c->why != PV_RUNNING || (c->interrupt_pending && !c->call && (window || pv_interrupts_on(c))) || c->waiting
@@ -14,13 +14,13 @@ static bool must_leave(struct pv_vcpu *c)
 }
 
 /* Something is left to do between blocks, or the rest of this one is no longer what is to run. */
-static bool port_leaves(struct pv_vcpu *c) { return must_leave(c) || pv_cache_astray(c); }
+static bool port_leaves(struct pv_vcpu *c) { return pv_must_leave(c) || pv_cache_astray(c); }
 
 /* Does not return where the block is to be left. */
 static void end_in_block(struct pv_vcpu *c, int how)
 {
     c->in_block = false;
-    if (how == PV_LEAVE_ADVANCE ? port_leaves(c) : must_leave(c)) {
+    if (how == PV_LEAVE_ADVANCE ? port_leaves(c) : pv_must_leave(c)) {
         bool string = false;
         if (c->leave == PV_LEAVE_NONE) /* what a handler failed to answer is not done, and may be asked again */
             c->leave = c->why == PV_RAISED ? PV_LEAVE_STAY : how;
@@ -148,7 +148,7 @@ static void on_callout(struct pv_vcpu *c)
         c->in_hook = false;
         return;
     }
-    if (!must_leave(c))
+    if (!pv_must_leave(c))
         pv_cache_enter(c);
     if (pv_cache_out(c)) {
         c->leave = PV_LEAVE_STAY;

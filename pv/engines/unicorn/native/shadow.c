@@ -322,6 +322,8 @@ void pv_shadow_load(struct pv_vcpu *c, uint64_t cr3)
 void pv_shadow_flush(struct pv_vcpu *c)
 {
     drop_everything(c);
+    if ((ENV64(c->env, ENV_CR) ^ c->v.cr0) & 1ull << 16) /* what guards code is another */
+        pv_cache_forget(c);
     ENV64(c->env, ENV_CR) = (ENV64(c->env, ENV_CR) & ~(1ull << 16)) | (c->v.cr0 & 1ull << 16);
     pv_shadow_load(c, c->v.cr3);
 }

@@ -32,34 +32,11 @@ bool pv_pop_flags(struct pv_vcpu *c, int bytes, uint64_t next)
     return true;
 }
 
-/* IN and OUT, not of strings: E4-E7 with a number, EC-EF with DX (SDM vol. 2, IN). */
-static void port(struct pv_vcpu *c, const uint8_t *code, int have)
-{
-    int at = pv_prefixes(code, have), length = pv_length(code, have);
-    uint8_t opcode = code[at];
-    bool write = opcode & 2;
-    int size = !(opcode & 1) ? 1 : memchr(code, 0x66, (size_t)at) && !(at && (code[at - 1] & 0xf8) == 0x48) ? 2 : 4;
-    uint32_t number = opcode & 8 ? (uint16_t)*pv_register(c, PV_RDX) : code[at + 1];
-    uint64_t *rax = pv_register(c, PV_RAX), mask = size == 4 ? UINT32_MAX : (1ull << 8 * size) - 1, next = ENV64(c->env, ENV_RIP) + (uint64_t)length;
-    c->in_block = true; /* handlers of ports answer as they do inside one: they say nothing, or what is to come of it */
-    pv_access_port(c, write, number, size, (uint32_t)(*rax & mask));
-    c->in_block = false;
-    int how = c->leave;
-    c->leave = PV_LEAVE_NONE;
-    if (how == PV_LEAVE_FAULT)
-        pv_deliver(c, c->leave_fault.vector, c->leave_fault.has_error, c->leave_fault.error, PV_EXCEPTION);
-    if (how != PV_LEAVE_NONE || c->why == PV_RAISED) /* it is not done */
-        return;
-    ENV64(c->env, ENV_RIP) = next;
-    if (!write)
-        *rax = size == 4 ? (uint32_t)c->exit.value : (*rax & ~mask) | (c->exit.value & mask);
-}
-
 /* Carry out the instruction at RIP, which is the monitor's: an exit, as if it had trapped. */
 void pv_service(struct pv_vcpu *c, struct pv_decoded *slot, const uint8_t *code, int have)
 {
     if (slot->reason == R_IO) {
-        port(c, code, have);
+        pv_port(c, code, have);
     } else if (slot->reason == R_CPUID) {
         struct pv_entry *entry = pv_take(c, R_CPUID, 0, (uint32_t)*pv_register(c, PV_RAX));
         c->exit.length = slot->length;

@@ -317,6 +317,7 @@ void pv_close_window(struct pv_vcpu *c);
 bool pv_time_stamp(struct pv_vcpu *c, const uint8_t *code, int have);
 void pv_emulate(struct pv_vcpu *c, struct pv_decoded *slot);
 void pv_single_step(struct pv_vcpu *c, uint64_t rip, uint64_t delivered);
+bool pv_must_leave(struct pv_vcpu *c);
 void pv_access_port(struct pv_vcpu *c, int write, uint32_t port, int size, uint32_t value);
 bool pv_has_error_code(int vector);
 enum { PV_LEAVE_BLOCK = 0xe00 }; /* the private exception by which a hook leaves its block */
