@@ -10,7 +10,7 @@
 #include "cache.h"
 
 enum { FLAG_TF = 1 << 8, FLAG_IF = 1 << 9, FLAG_IOPL = 3 << 12, VEC_BR = 5, TRIES = 16 };
-enum { DENY_KEY_1 = 3 << 2, LDT_FLAGS = 0x8200 /* present, a table */, CS_BAKED = 32 };
+enum { DENY_KEY_1 = 3 << 2, LDT_FLAGS = 0x8200 /* present, a table */, TSS_FLAGS = 0x8b00 /* present, a busy TSS */, CS_BAKED = 32 };
 #define UPPER(bound) (~(uint64_t)(bound)) /* as BNDMK keeps it: the one's complement (SDM vol. 2) */
 
 static bool interrupt_waits(struct pv_vcpu *c) { return c->interrupt_pending && !c->call; }
@@ -146,6 +146,7 @@ static void leave_user(struct pv_vcpu *c)
 {
     c->v.interrupt_flag = ENV64(c->env, ENV_EFLAGS) >> 9 & 1;
     ENV64(c->env, ENV_EFLAGS) = (ENV64(c->env, ENV_EFLAGS) & ~(uint64_t)FLAG_IOPL) | FLAG_IF;
+    *(struct pv_segment *)(c->env + ENV_TR) = c->cache->tr;
     *(struct pv_segment *)(c->env + ENV_GDT) = (struct pv_segment){ 0 };
     *(struct pv_segment *)(c->env + ENV_LDT) = (struct pv_segment){ 0 };
     pv_close_window(c);
@@ -204,9 +205,13 @@ bool pv_cache_exception(struct pv_vcpu *c, int vector)
 
 static void enter_user(struct pv_vcpu *c, struct pv_cache *k)
 {
-    struct pv_segment *gdt = (struct pv_segment *)(c->env + ENV_GDT), *ldt = (struct pv_segment *)(c->env + ENV_LDT);
+    struct pv_segment *gdt = (struct pv_segment *)(c->env + ENV_GDT), *ldt = (struct pv_segment *)(c->env + ENV_LDT),
+                      *tr = (struct pv_segment *)(c->env + ENV_TR);
     *gdt = (struct pv_segment){ 0, 0, c->v.gdt_base, c->v.gdt_limit, 0 };
     *ldt = (struct pv_segment){ c->v.ldt_selector, 0, c->v.ldt_base, c->v.ldt_selector & ~3u ? c->v.ldt_limit : 0, LDT_FLAGS };
+    k->tr = *tr;
+    tr->limit = 0; /* a call gate inward finds no stack: #TS, as they are not offered */
+    tr->flags = TSS_FLAGS;
     ENV64(c->env, ENV_EFLAGS) = (ENV64(c->env, ENV_EFLAGS) & ~(uint64_t)(FLAG_IF | FLAG_IOPL)) | (c->v.interrupt_flag ? FLAG_IF : 0) | (uint64_t)c->v.iopl << 12;
     k->where = PV_IN_USER;
     k->step = k->resumable = false;
@@ -266,9 +271,11 @@ static struct pv_block *translate(struct pv_vcpu *c, uint64_t rip)
             return NULL;
         struct pv_group *g = pv_cache_group(c, rip / PV_PAGE, gfn);
         bool checked = over || k->guard[gfn] == PV_CHECKED || !(c->v.cr0 >> 16 & 1); /* CR0.WP: nothing can be guarded without */
-        uint32_t room = pv_cache_room(c, g);
+        uint32_t room = pv_cache_room(c, g), generation = k->generation;
         pv_take_gil(c);
         if (!pv_python.translate(c, rip, source, have, room, checked, over ? 1 : PV_INSTRUCTIONS_MOST))
+            return NULL;
+        if (k->generation != generation) /* other code of Python's ran meanwhile, and told of memory that changed */
             return NULL;
         if (!k->draft.source_bytes && !over) {
             over = true;

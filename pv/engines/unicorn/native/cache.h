@@ -61,6 +61,7 @@ struct pv_cache {
     uint32_t *owner, *page_group, *page_next, *hash; /* owner: block + 1 of each unit */
     uint16_t *page_used;
     uint8_t *guard, *writes; /* of each guest frame */
+    uint16_t *groups_of;     /* each guest frame */
     uint16_t *sound;         /* checks of a frame's blocks that found nothing changed */
     uint32_t block_room, free_block, free_page, free_group;
     uint64_t age, uses;
@@ -70,6 +71,7 @@ struct pv_cache {
     uint32_t generation;
     uint8_t baked;
     uint16_t cs;
+    struct pv_segment tr; /* the processor's, while a program runs */
     enum pv_where where;
     uint64_t stack_page, stack_loads; /* of the guest's stack, and where it lies */
     const uint8_t *stack;

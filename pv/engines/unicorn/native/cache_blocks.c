@@ -23,7 +23,7 @@ void pv_cache_close(struct pv_vcpu *c)
         }
     for (uint32_t i = 0; k->groups && i < k->pages; i++)
         free(k->groups[i].in);
-    void *arrays[] = { k->blocks, k->groups, k->owner, k->page_group, k->page_next, k->page_used, k->hash, k->guard, k->writes, k->sound };
+    void *arrays[] = { k->blocks, k->groups, k->owner, k->page_group, k->page_next, k->page_used, k->hash, k->guard, k->writes, k->sound, k->groups_of };
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         free(arrays[i]);
     if (k->base)
@@ -55,7 +55,8 @@ bool pv_cache_open(struct pv_vcpu *c, uint32_t pages)
     k->guard = calloc(frames, sizeof *k->guard);
     k->writes = calloc(frames, sizeof *k->writes);
     k->sound = calloc(frames, sizeof *k->sound);
-    if (!(k->base && k->blocks && k->groups && k->owner && k->page_group && k->page_next && k->page_used && k->hash && k->guard && k->writes && k->sound)) {
+    k->groups_of = calloc(frames, sizeof *k->groups_of);
+    if (!(k->base && k->blocks && k->groups && k->owner && k->page_group && k->page_next && k->page_used && k->hash && k->guard && k->writes && k->sound && k->groups_of)) {
         pv_cache_close(c);
         return false;
     }
@@ -177,10 +178,7 @@ static void end_group(struct pv_vcpu *c, struct pv_group *g)
     pv_cache_drop(c, g);
     free(g->in);
     *g = (struct pv_group){ 0 };
-    for (uint32_t i = 0; i < k->pages; i++)
-        if (k->groups[i].live && k->groups[i].gfn == gfn)
-            return;
-    if (k->guard[gfn] == PV_GUARDED) /* nothing of it is left to guard */
+    if (!--k->groups_of[gfn] && k->guard[gfn] == PV_GUARDED) /* nothing of it is left to guard */
         k->guard[gfn] = PV_UNGUARDED;
 }
 
@@ -291,6 +289,7 @@ struct pv_group *pv_cache_group(struct pv_vcpu *c, uint64_t page, uint64_t gfn)
         for (g = k->groups; g->live; g++)
             ;
         *g = (struct pv_group){ .page = page, .gfn = gfn, .age = ++k->age, .live = true };
+        k->groups_of[gfn]++;
     }
     if (k->guard[gfn] == PV_UNGUARDED) {
         k->guard[gfn] = PV_GUARDED;
@@ -303,9 +302,9 @@ struct pv_group *pv_cache_group(struct pv_vcpu *c, uint64_t page, uint64_t gfn)
 uint32_t pv_cache_room(struct pv_vcpu *c, struct pv_group *g)
 {
     struct pv_cache *k = c->cache;
-    if (g->pages && PV_PAGE - k->page_used[g->pages - 1] > ROOM_LEAST)
+    if (g->pages && k->free_block && PV_PAGE - k->page_used[g->pages - 1] > ROOM_LEAST)
         return PV_PAGE - k->page_used[g->pages - 1] - 1u;
-    while (!k->free_page) /* a group may have none */
+    while (!k->free_page || !k->free_block) /* a group may have none */
         if (!evict(c, g))
             pv_cache_drop(c, g);
     uint32_t page = k->free_page;

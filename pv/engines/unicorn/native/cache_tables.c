@@ -121,6 +121,8 @@ void pv_cache_place(struct pv_vcpu *c)
     if (before && (slot == before || guest_has(c, slot) || !slot))
         slot = before > 1 ? before - 1 : SLOTS - 1;
     k->counts.moved += before != 0;
+    if (before && k->where == PV_IN_CACHE)
+        *pv_cache_root_entry(c) = 0;
     put_at(k, slot);
     pv_cache_select(c);
     pv_uc.tlb_flush(c->cpu);

@@ -12,11 +12,23 @@ struct __attribute__((packed)) branch { uint8_t flags; int8_t base, index, segme
 /* RIP such that the engine, which adds the length of SYSCALL, ends at `rip`. */
 static void go(struct pv_vcpu *c, uint64_t rip) { ENV64(c->env, ENV_RIP) = rip - SYSCALL_BYTES; }
 
+/* The block at `rip`, if the way to it is the one that the processor has: finding it may have changed the shadow, and where the
+ * cache stands. */
+static struct pv_block *find(struct pv_vcpu *c, uint64_t rip)
+{
+    struct pv_cache *k = c->cache;
+    uint64_t linear = k->linear;
+    uint32_t root = c->shadow.root;
+    const struct pv_context *context = k->context;
+    struct pv_block *b = pv_cache_find(c, rip);
+    return k->linear == linear && c->shadow.root == root && k->context == context && context->epoch == c->shadow.epoch ? b : NULL;
+}
+
 /* In the cache, without leaving it: to the block at `rip`. False: it is not there. */
 static bool jump(struct pv_vcpu *c, uint64_t rip)
 {
     struct pv_cache *k = c->cache;
-    struct pv_block *b = pv_cache_find(c, rip);
+    struct pv_block *b = find(c, rip);
     k->counts.lookups++;
     if (!b)
         return false;
@@ -106,7 +118,7 @@ static void follow(struct pv_vcpu *c, struct pv_block *from, uint32_t at)
         return;
     }
     uint64_t target = link->target;
-    struct pv_block *to = pv_cache_find(c, target);
+    struct pv_block *to = find(c, target);
     if (to) {
         if (!link->chained)
             pv_cache_chain(c, from, (uint32_t)(link - from->link), to, false);
@@ -218,7 +230,7 @@ void pv_callout(struct pv_vcpu *c)
 {
     struct pv_cache *k = c->cache;
     uint32_t at = (uint32_t)(ENV64(c->env, ENV_RIP) - k->linear);
-    if (at >= k->pages * PV_PAGE - sizeof(struct branch)) {
+    if (at >= k->pages * PV_PAGE) { /* behind its pages stand the tables: a payload is within the mapping */
         pv_cache_leave(c); /* which says that this is not in the cache */
         return;
     }

@@ -82,7 +82,9 @@ bool pv_string_port(struct pv_vcpu *c, const uint8_t *code, int have)
         *rcx -= repeats;
         if (!repeats)
             break;
-        if (*rcx && pv_must_leave(c)) /* as between any two elements (SDM vol. 2, REP) */
+        bool over = c->stop_asked || (!(*rcx & 15) && pv_clock_ns() >= c->slice_end_ns);
+        c->unsettled |= over;
+        if (*rcx && (over || pv_must_leave(c))) /* as between any two elements (SDM vol. 2, REP) */
             return true;
     }
     if (ENV64(c->env, ENV_RIP) == rip)

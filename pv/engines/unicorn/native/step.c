@@ -60,7 +60,7 @@ bool pv_step(struct pv_vcpu *c)
     k->step = k->stepped = false;
     k->counts.steps++;
     if (at < have && (code[at] == PUSHF || code[at] == POPF)) {
-        int bytes = memchr(code, 0x66, (size_t)at) ? 2 : 8;
+        int bytes = memchr(code, 0x66, (size_t)at) && (code[at - 1] & 0xf8) != 0x48 ? 2 : 8;
         (code[at] == PUSHF ? pv_push_flags : pv_pop_flags)(c, bytes, rip + (uint64_t)at + 1);
     } else {
         slot = have ? pv_decode(c, code, have) : NULL;
@@ -71,6 +71,8 @@ bool pv_step(struct pv_vcpu *c)
             k->step_rip = rip;
             k->own_flag = !trap;
             ENV64(c->env, ENV_EFLAGS) |= FLAG_TF;
+            if (pv_cache_claims(c, rip) || pv_cache_claims(c, rip + sizeof code)) /* which the TLB may have: it is not there for the guest */
+                pv_uc.tlb_flush(c->cpu);
             k->where = PV_IN_PLACE;
             k->resumable = false;
             return true;
