@@ -22,6 +22,8 @@ NOT_OF_TRAP = {  # rows of docs/holes.md that are no hole of the technique's, an
     "LFS of 64 bits, offset below 4 GiB": "the engine's, and alike at CPL 0",
     "RDRAND, which CPUID hides": "runs as at CPL 0: it is CPUID that says otherwise",
     "VEX prefixes, which CPUID hides": "run as at CPL 0: it is CPUID that says otherwise",
+    "FNSTENV": "shows the selector of a CS that an x87 instruction ran with: the survey runs one instruction",
+    "WAIT with CR0.TS set and CR0.MP clear": "of what CR0 does later, not of the instruction that sets it",
     "a breakpoint in DR0": "of what DR0 does later, not of the instruction that sets it",
     "SSE with CR4.OSFXSR clear": "of what CR4 does later, not of the instruction that sets it",
 }
