@@ -25,7 +25,7 @@ def test_programs_without_holes_are_equal(first: int) -> None:
     tally = run_seeds(range(first, first + CHUNK))
     assert tally.programs == CHUNK
     assert tally.unfinished <= CHUNK // 100
-    assert tally.ends["exited with status 1"] > 0.97 * CHUNK
+    assert tally.ends["exited with status 1"] > 0.95 * CHUNK
 
 
 @pytest.mark.parametrize("first", range(0, TRANSLATED_PROGRAMS, CHUNK))
@@ -34,7 +34,7 @@ def test_translation_has_no_hole(first: int) -> None:
     tally = run_seeds(range(first, first + CHUNK), TRANSLATED)
     assert tally.programs == CHUNK
     assert tally.unfinished <= CHUNK // 100
-    assert tally.ends["exited with status 1"] > 0.97 * CHUNK
+    assert tally.ends["exited with status 1"] > 0.95 * CHUNK
 
 
 def test_most_programs_write_over_code_or_move_it() -> None:

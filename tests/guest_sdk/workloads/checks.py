@@ -60,7 +60,9 @@ def costs_under(technique: str, of_trap: Costs) -> Costs:
     if technique in ("paravirt", "trap"):
         return of_trap
     if technique == "translate":
-        return {reason: count for reason, count in of_trap.items() if reason != "INTERRUPT_FLAG"}  # CLI and STI take none
+        return {
+            reason: count for reason, count in of_trap.items() if reason != "INTERRUPT_FLAG"
+        }  # CLI and STI take none
     return {reason: count for reason, count in of_trap.items() if reason in GUEST_MODE_EXITS}
 
 
